@@ -100,6 +100,11 @@ class Loaded(Protocol):
         """Seconds the load took; None if this copy was loaded by someone else."""
         ...
 
+    @property
+    def has_chat_template(self) -> bool:
+        """Whether the model brings a chat template of its own; a base model does not."""
+        ...
+
     def memory_bytes(self) -> int | None:
         """Return the most memory this copy has taken so far, or None if it cannot be known."""
         ...
@@ -155,12 +160,12 @@ class Backend(Protocol):
         """Return what the last `list_models` passed over and why, a line each."""
         ...
 
-    def fingerprint(self, model: Model, request: LoadRequest) -> Fingerprint:
-        """Return what a limit measured with `request` would hold for."""
+    def fingerprint(self, model: Model, config: LoadConfig) -> Fingerprint:
+        """Return what a limit measured with `config` would hold for, before any budget."""
         ...
 
-    def free_bytes(self) -> int | None:
-        """Return the memory a model could take now, or None if it cannot be known."""
+    def spare_bytes(self) -> int | None:
+        """Return the memory a model may take now: what is free, less a reserve. None: unknown."""
         ...
 
     def load(self, model: Model, request: LoadRequest, *, on_tick: OnTick | None = None) -> Loaded:

@@ -320,3 +320,23 @@ class ReportList(Value):
     """One report for each model tested."""
 
     reports: tuple[TestReport, ...]
+
+
+class Check(Value):
+    """One thing that `doctor` looked at."""
+
+    name: str = Field(description="What was looked at, e.g. `registry`.")
+    ok: bool = Field(description="Whether all is well.")
+    detail: str = Field(description="What was found, in one line.")
+    hint: str | None = Field(default=None, description="What to do about it, when not well.")
+
+
+class Diagnosis(Value):
+    """What `doctor` found."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def healthy(self) -> bool:
+        """Whether every check is well."""
+        return all(check.ok for check in self.checks)

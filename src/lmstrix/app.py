@@ -1,0 +1,254 @@
+"""LMStrix, the one façade: the operations every surface offers, wired to a runtime and a registry.
+
+Nothing is contacted or opened before it is needed. One object may be used from several threads;
+operations that load models wait for each other.
+"""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Self
+
+from lmstrix.backends import open_backend
+from lmstrix.clock import SystemClock
+from lmstrix.engine.catalogue import Query, resolve, select, with_loaded
+from lmstrix.engine.discovery import TestPlan, run_test
+from lmstrix.engine.events import OnEvent, ignore
+from lmstrix.engine.inference import InferRequest, run_infer
+from lmstrix.ports import Backend, Clock, Registry
+from lmstrix.registry import open_registry
+from lmstrix.settings import Settings
+from lmstrix.values import (
+    Completion,
+    Event,
+    LoadConfig,
+    LoadedModel,
+    Model,
+    ModelList,
+    Probe,
+    ProbeList,
+    Proof,
+    TestReport,
+)
+
+LAST_USED = "last-used-model"
+
+
+class LMStrix:
+    """Finds, remembers and uses the context that local models can really hold.
+
+    Args:
+        settings: What the user chose; read from environment and `config.toml` by default.
+        backend: A runtime to use instead of the one the settings name.
+        registry: A registry to use instead of the one under `LMSTRIX_HOME`.
+        clock: The time; the system's by default.
+        options: Single settings, which win over environment and file, e.g. `home=…`.
+
+    Raises:
+        ConfigError: A setting cannot be used.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        backend: Backend | None = None,
+        registry: Registry | None = None,
+        clock: Clock | None = None,
+        **options: Any,
+    ) -> None:
+        self.settings = settings or Settings.read(**options)
+        self._clock = clock or SystemClock()
+        self._backend = backend
+        self._registry = registry
+        self._opening = threading.RLock()
+        self._running = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Unload what was loaded here and release the registry. Closing twice is not an error."""
+        with self._opening:
+            if self._backend is not None:
+                self._backend.close()
+            if self._registry is not None:
+                self._registry.close()
+            self._backend = self._registry = None
+
+    @property
+    def backend(self) -> Backend:
+        """The runtime, opened on first use.
+
+        Raises:
+            BackendUnavailableError: None is installed or answers.
+        """
+        with self._opening:
+            if self._backend is None:
+                self._backend = open_backend(self.settings)
+            return self._backend
+
+    @property
+    def registry(self) -> Registry:
+        """The registry, opened on first use; probes of dead processes are then `interrupted`.
+
+        Raises:
+            RegistryError: It cannot be read or written.
+        """
+        with self._opening:
+            if self._registry is None:
+                self._registry = open_registry(self.settings.home, self._clock)
+                self._registry.sweep()
+            return self._registry
+
+    def scan(self, *, on_event: OnEvent = ignore) -> ModelList:
+        """Ask the runtime what models there are, and remember them.
+
+        Raises:
+            BackendUnavailableError: The runtime cannot be reached.
+        """
+        models = self.backend.list_models()
+        self.registry.put_models(self.backend.name, models)
+        on_event(Event(kind="scanned", done=len(models), message=f"{len(models)} models found"))
+        return select(self._known(), Query())
+
+    def list_models(self, *, refresh: bool = False, query: Query | None = None) -> ModelList:
+        """Return known models with their limits; look for them first if none is known yet."""
+        if refresh or not self.registry.models():
+            self.scan()
+        return select(self._known(), query or Query())
+
+    def problems(self) -> Sequence[str]:
+        """Return what the last scan passed over and why, a line each."""
+        return self.backend.problems()
+
+    def resolve(self, name: str) -> Model:
+        """Return the one known model that `name` is a unique part of.
+
+        Raises:
+            UnknownModelError: Nothing matches, even after another scan.
+            AmbiguousModelError: Several match.
+        """
+        known = self._known()
+        if not any(name.casefold() in model.key.casefold() for model in known):
+            self.scan()
+            known = self._known()
+        return resolve(name, known)
+
+    def test_context(
+        self,
+        model: str,
+        *,
+        context: int = 0,
+        proof: Proof | str = Proof.FILL,
+        strategy: str = "bisect",
+        threshold: int = 102_400,
+        granularity: int = 1_024,
+        kv_type: str | None = None,
+        memory_budget: int | None = None,
+        timeout_s: float = 600.0,
+        force: bool = False,
+        on_event: OnEvent = ignore,
+    ) -> TestReport:
+        """Find the largest context that `model` really holds, and remember every probe.
+
+        Args:
+            model: Any unique part of a model's key.
+            context: One probe at this many tokens; 0 searches.
+            proof: How much each passing probe proves.
+            strategy: The rule that chooses the next context.
+            threshold: No probe is larger than this, in tokens, before one that large has passed.
+            granularity: Precision of the search, in tokens.
+            kv_type: Type of the KV cache, such as `q8_0`; the runtime's default if None.
+            memory_budget: Most bytes one loaded model may take; overrides the setting.
+            timeout_s: Longest a load, or a silence while generating, may last, in seconds.
+            force: Also probe sizes at which an earlier probe was interrupted.
+            on_event: Told of every step; raising from it stops the test and cleans up.
+
+        Raises:
+            RequestError: The model is unknown, or `context` exceeds what it declares.
+            BackendError: The runtime was lost, or another process is testing on it.
+            RegistryError: What was measured cannot be written.
+        """
+        plan = TestPlan(
+            proof=Proof(proof),
+            strategy=strategy,
+            context=context or None,
+            threshold=threshold,
+            granularity=granularity,
+            config=LoadConfig(kv_type=kv_type),
+            chosen_budget=memory_budget or self.settings.memory_budget,
+            timeout_s=timeout_s,
+            force=force,
+        )
+        found = self.resolve(model)
+        with self._running, self.registry.measuring(self.backend.name):
+            return run_test(
+                found,
+                plan,
+                backend=self.backend,
+                registry=self.registry,
+                clock=self._clock,
+                on_event=on_event,
+            )
+
+    def infer(
+        self,
+        model: str = "",
+        prompt: str = "",
+        *,
+        on_event: OnEvent = ignore,
+        **options: Any,
+    ) -> Completion:
+        """Answer `prompt` with `model`, loaded only if no loaded copy will do.
+
+        Args:
+            model: Any unique part of a model's key; the last one used if empty.
+            prompt: What to answer or continue.
+            on_event: Told of every step and of text as it comes; raising from it cancels.
+            options: Fields of `InferRequest`, such as `in_ctx`, `out_ctx` or `temperature`.
+
+        Raises:
+            RequestError: The model is unknown, or the context asked for exceeds what it declares.
+            BackendError: The runtime failed.
+        """
+        request = InferRequest(prompt=prompt, **options)
+        if request.budget_bytes is None:
+            request = replace(request, budget_bytes=self.settings.memory_budget)
+        found = self.resolve(model or self._last_used())
+        with self._running:
+            completion = run_infer(
+                found, request, backend=self.backend, clock=self._clock, on_event=on_event
+            )
+        self.registry.put_note(LAST_USED, found.key)
+        return completion
+
+    def history(self, model: str = "") -> ProbeList:
+        """Return every probe recorded, oldest first; of one model if named."""
+        key = self.resolve(model).key if model else None
+        return ProbeList(probes=tuple(self.registry.probes(model=key)))
+
+    def loaded(self) -> Sequence[tuple[str, LoadedModel]]:
+        """Return the copies loaded now, each behind its model's key."""
+        return self.backend.loaded()
+
+    def interrupted(self) -> Sequence[Probe]:
+        """Return the probes that a process did not live to finish, oldest first."""
+        return [p for p in self.registry.probes() if p.outcome == "interrupted"]
+
+    def _known(self) -> Sequence[Model]:
+        models = self.registry.models()
+        # A runtime that nobody has opened yet has nothing loaded that we could know of.
+        return models if self._backend is None else with_loaded(models, self._backend.loaded())
+
+    def _last_used(self) -> str:
+        return self.registry.get_note(LAST_USED) or ""
