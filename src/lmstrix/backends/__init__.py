@@ -1,0 +1,1 @@
+"""Adapters to the model runtimes, one package each; imported only when opened."""

@@ -1,0 +1,1 @@
+"""The embedded engine: llama.cpp, and the GGUF files it reads."""
