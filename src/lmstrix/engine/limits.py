@@ -1,0 +1,177 @@
+"""What probes prove: the limits, and where testing stands. Pure.
+
+The definition that users rely on:
+
+**Order.** Probes are replayed in the order they ended. The latest evidence wins: memory is freed,
+drivers change, and what happened last is the best guess at what happens next.
+
+**Pass.** A probe that `passed` counts for its own proof and the weaker ones (a full window answered
+proves that the model loads), at its *effective* context. llama.cpp rounds a context up to a
+multiple of 256, so a load that came out up to 255 tokens above the declared limit holds the
+declared limit, and no more is claimed for it.
+
+**Failure.** A counting outcome (`Outcome.refutes`) bears on the context asked for, or on the
+smaller one that was loaded. It bears
+
+- on every proof, if nothing was loaded, or if the probe was interrupted: a machine that froze does
+  not say how far it came;
+- else on its own proof and the stronger ones: failing to answer a full window says nothing against
+  loading it, failing to recall nothing against filling it.
+
+`resized`, `refused`, `unavailable` and `unknown` prove nothing either way.
+
+**Limit.** Each proof is replayed on its own. A pass at some context discards the failures at it and
+below; a failure discards the passes at it and above. So the largest pass is always below the
+smallest failure; it is the limit. `refuted` is the smallest failure that bears on `usable`.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from statistics import linear_regression
+
+from lmstrix.values import Evidence, Fingerprint, Limits, Outcome, Probe, Proof, Status
+
+_ROUNDING = 256
+
+
+def derive_limits(
+    declared: int | None, probes: Sequence[Probe], *, fingerprint: Fingerprint | None
+) -> Limits:
+    """Return the limits that `probes` prove, as this module defines them.
+
+    Args:
+        declared: Context that the model file claims, in tokens; None if it does not say.
+        probes: Probes of one model, in any order; those that still run are passed over.
+        fingerprint: What the limits are asked for. The evidence is exact if every probe was made
+            with it, stale if one was not, none if there is no probe.
+    """
+    ended = _ended(probes)
+    brackets = {proof: _Bracket(proof, declared, ended) for proof in Proof}
+    usable = brackets[Proof.FILL].limit
+    live = brackets[Proof.LOAD].standing()
+    return Limits(
+        declared=declared,
+        loadable=brackets[Proof.LOAD].limit,
+        answered=brackets[Proof.ANSWER].limit,
+        usable=usable,
+        recall=brackets[Proof.RECALL].limit,
+        refuted=brackets[Proof.FILL].refuted,
+        efficiency=usable / declared if usable and declared else None,
+        evidence=_evidence(ended, fingerprint),
+        fingerprint=fingerprint,
+        tested_at=ended[-1].ended_at if ended else None,
+        prefill_tps=_largest(live, lambda probe: probe.prefill_tps),
+        decode_tps=_largest(live, lambda probe: probe.decode_tps),
+        ttft_s=_largest(live, lambda probe: probe.ttft_s),
+        bytes_per_token=_bytes_per_token(ended),
+    )
+
+
+def status_of(probes: Iterable[Probe], limits: Limits) -> Status:
+    """Return where testing stands, given the probes that `limits` were derived from.
+
+    A probe without an outcome is taken to run: `testing`. Else a model is `tested` if a context is
+    left in which it loads; if none is, `interrupted` if the last probe was, and `failed` if not.
+    """
+    probes = list(probes)
+    if any(probe.outcome is None for probe in probes):
+        return Status.TESTING
+    if not probes:
+        return Status.UNTESTED
+    if limits.loadable is not None:
+        return Status.TESTED
+    last = _ended(probes)[-1]
+    return Status.INTERRUPTED if last.outcome is Outcome.INTERRUPTED else Status.FAILED
+
+
+class _Bracket:
+    """The passes and failures left standing for one proof, after a replay."""
+
+    def __init__(self, proof: Proof, declared: int | None, ended: Sequence[Probe]) -> None:
+        self._passes: dict[int, list[Probe]] = {}
+        self._failures: set[int] = set()
+        for probe in ended:
+            if (held := _held(probe, proof, declared)) is not None:
+                self._add_pass(held, probe)
+            elif (failed := _failed(probe, proof)) is not None:
+                self._add_failure(failed)
+
+    @property
+    def limit(self) -> int | None:
+        return max(self._passes, default=None)
+
+    @property
+    def refuted(self) -> int | None:
+        return min(self._failures, default=None)
+
+    def standing(self) -> list[Probe]:
+        """Return the passing probes, the largest first and of one size the latest first."""
+        return [
+            probe for context in sorted(self._passes)[::-1] for probe in self._passes[context][::-1]
+        ]
+
+    def _add_pass(self, context: int, probe: Probe) -> None:
+        self._failures = {failed for failed in self._failures if failed > context}
+        self._passes.setdefault(context, []).append(probe)
+
+    def _add_failure(self, context: int) -> None:
+        self._passes = {held: by for held, by in self._passes.items() if held < context}
+        self._failures.add(context)
+
+
+def _ended(probes: Iterable[Probe]) -> list[Probe]:
+    def end(probe: Probe) -> tuple[datetime, int]:
+        # Clocks tick coarsely: probes that ended in the same instant keep the order of their ids.
+        return probe.ended_at or probe.started_at, probe.id or 0
+
+    return sorted((probe for probe in probes if probe.outcome is not None), key=end)
+
+
+def _held(probe: Probe, proof: Proof, declared: int | None) -> int | None:
+    """Return the context at which `probe` proves `proof`, or None if it does not."""
+    if not probe.passed or probe.effective is None or probe.proof.strength < proof.strength:
+        return None
+    if declared is not None and declared < probe.effective < declared + _ROUNDING:
+        return declared
+    return probe.effective
+
+
+def _failed(probe: Probe, proof: Proof) -> int | None:
+    """Return the context at which `probe` refutes `proof`, or None if it does not."""
+    if probe.outcome is None or not probe.outcome.refutes:
+        return None
+    if probe.effective is None or probe.outcome is Outcome.INTERRUPTED:
+        return probe.requested
+    if probe.proof.strength > proof.strength:
+        return None
+    return min(probe.requested, probe.effective)
+
+
+def _evidence(ended: Sequence[Probe], fingerprint: Fingerprint | None) -> Evidence:
+    if not ended:
+        return Evidence.NONE
+    if fingerprint is None or any(probe.fingerprint != fingerprint for probe in ended):
+        return Evidence.STALE
+    return Evidence.EXACT
+
+
+def _largest(standing: Iterable[Probe], reading: Callable[[Probe], float | None]) -> float | None:
+    readings = (reading(probe) for probe in standing)
+    return next((value for value in readings if value is not None), None)
+
+
+def _bytes_per_token(ended: Iterable[Probe]) -> float | None:
+    """Return the slope of the least-squares line through the passing probes' memory readings.
+
+    None with fewer than two contexts, or if the line falls: then noise outweighs what was measured.
+    """
+    points = [
+        (probe.effective, probe.memory_bytes)
+        for probe in ended
+        if probe.passed and probe.effective is not None and probe.memory_bytes is not None
+    ]
+    if len({context for context, _ in points}) < 2:
+        return None
+    contexts, memory = zip(*points, strict=True)
+    slope = linear_regression(contexts, memory).slope
+    return slope if slope >= 0 else None
