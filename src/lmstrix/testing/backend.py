@@ -1,0 +1,247 @@
+"""A runtime that exists in memory only, and fails when it is told to."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
+
+from lmstrix.errors import (
+    BackendUnavailableError,
+    GenerationError,
+    ModelLoadError,
+    PromptTooLongError,
+)
+from lmstrix.ports import Generation, LoadRequest, OnTick, Prompt, Sampling, Tick
+from lmstrix.testing.clock import FakeClock
+from lmstrix.testing.model import FakeModel, count_pieces, pieces
+from lmstrix.values import Fingerprint, LoadConfig, LoadedModel, Model, Outcome
+
+LOAD_S = 2.0
+PREFILL_TPS = 1_000.0
+DECODE_TPS = 50.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """One thing the fake was asked to do."""
+
+    name: str
+    """`load`, `complete` or `unload`."""
+    identifier: str
+    request: LoadRequest | None = None
+    prompt: Prompt | None = None
+    sampling: Sampling | None = None
+
+
+class FakeLoaded:
+    """One loaded copy of a fake model."""
+
+    def __init__(
+        self, backend: "FakeBackend", model: FakeModel, identifier: str, context: int
+    ) -> None:
+        self.model = model
+        self.identifier = identifier
+        self.context = context
+        self.load_s: float | None = LOAD_S
+        self._backend = backend
+
+    @property
+    def has_chat_template(self) -> bool:
+        """Whether the model brings a chat template."""
+        return self.model.chat_template
+
+    def memory_bytes(self) -> int | None:
+        """Return what the memory law says, unless the model keeps it to itself."""
+        return self.model.memory_bytes(self.context) if self.model.counts_memory else None
+
+    def count_tokens(self, prompt: Prompt) -> int:
+        """Return the tokens of `prompt`, its template included."""
+        return count_pieces(prompt)
+
+    def complete(
+        self, prompt: Prompt, sampling: Sampling, *, stall_s: float, on_tick: OnTick | None = None
+    ) -> Generation:
+        """Answer from what is left of the prompt once it was cut to what the model sees."""
+        self._backend.record(
+            Call(name="complete", identifier=self.identifier, prompt=prompt, sampling=sampling)
+        )
+        asked = count_pieces(prompt)
+        if asked >= self.context:
+            raise PromptTooLongError(prompt_tokens=asked, context=self.context)
+        seen = min(asked, self.model.sees or asked)
+        self._prefill(seen, on_tick)
+        self._fail(asked, stall_s)
+        text = prompt.text if seen == asked else "".join(pieces(prompt.text)[asked - seen :])
+        return self._answer(text, seen, sampling, on_tick)
+
+    def unload(self) -> None:
+        """Release the copy."""
+        self._backend.release(self.identifier)
+
+    def _prefill(self, tokens: int, on_tick: OnTick | None) -> None:
+        for done in (0, tokens // 2, tokens):
+            self._backend.clock.advance(tokens / 3 / PREFILL_TPS)
+            if on_tick is not None:
+                on_tick(Tick(phase="prefill", done=done, total=tokens))
+
+    def _fail(self, asked: int, stall_s: float) -> None:
+        outcome = self.model.fails_answer.get(self.context, Outcome.PASSED)
+        if self.model.holds is not None and asked > self.model.holds:
+            outcome = Outcome.CRASHED
+        if outcome is Outcome.UNAVAILABLE:
+            raise BackendUnavailableError("the fake runtime went away")
+        if outcome is Outcome.TIMED_OUT:
+            self._backend.clock.advance(stall_s)
+        if outcome not in {Outcome.PASSED, Outcome.WRONG_ANSWER, Outcome.NO_ANSWER}:
+            raise GenerationError("the fake failed", outcome=outcome, detail=f"{outcome} as told")
+
+    def _answer(
+        self, text: str, seen: int, sampling: Sampling, on_tick: OnTick | None
+    ) -> Generation:
+        scripted = self.model.fails_answer.get(self.context)
+        lost = self.model.understands is not None and seen > self.model.understands
+        answer = self.model.reply(text)
+        if scripted is Outcome.WRONG_ANSWER or lost:
+            answer = " It is 1000001."
+        elif scripted is Outcome.NO_ANSWER:
+            answer = ""
+        for stop in sampling.stop:
+            answer = answer.split(stop)[0]
+        room = min(sampling.max_tokens, self.context - seen)
+        said = pieces(answer)[:room]
+        for number, piece in enumerate(said, start=1):
+            self._backend.clock.advance(1 / DECODE_TPS)
+            if on_tick is not None:
+                on_tick(Tick(phase="decode", done=number, total=room, text=piece))
+        whole = len(said) == len(pieces(answer))
+        return Generation(
+            text="".join(said),
+            prompt_tokens=seen if self.model.counts_prompt else None,
+            completion_tokens=len(said),
+            stop_reason="stop" if whole else "length" if room == sampling.max_tokens else "context",
+            cached_tokens=0,
+            ttft_s=seen / PREFILL_TPS,
+            prefill_tps=PREFILL_TPS,
+            decode_tps=DECODE_TPS,
+        )
+
+
+class FakeBackend:
+    """A runtime of fake models, in a machine with `budget_bytes` of memory to spare.
+
+    Attributes:
+        calls: Every load, generation and unload, in order.
+        reachable: Set it to False and the runtime is gone.
+        clock: Advances by what loads and tokens would take.
+    """
+
+    def __init__(
+        self,
+        *models: FakeModel,
+        budget_bytes: int | None = None,
+        name: str = "fake",
+        clock: FakeClock | None = None,
+    ) -> None:
+        self.name = name
+        self.calls: list[Call] = []
+        self.reachable = True
+        self.clock = clock or FakeClock()
+        self._models = {model.key: model for model in models or (FakeModel(),)}
+        self._budget_bytes = budget_bytes
+        self._copies: dict[str, FakeLoaded] = {}
+        self._numbers = count(1)
+
+    def list_models(self) -> Sequence[Model]:
+        """Return the fake models, by key."""
+        self._reach()
+        return [self._models[key].described(self.name) for key in sorted(self._models)]
+
+    def problems(self) -> Sequence[str]:
+        """Return nothing: no fake is passed over."""
+        return ()
+
+    def fingerprint(self, model: Model, config: LoadConfig) -> Fingerprint:
+        """Return one that differs by model and configuration only."""
+        return Fingerprint(
+            model=f"{model.key}:{model.size_bytes}",
+            runtime=f"{self.name} 1",
+            config=config,
+            machine="a machine of the mind",
+        )
+
+    def spare_bytes(self) -> int | None:
+        """Return the budget less what is loaded now."""
+        return None if self._budget_bytes is None else self._budget_bytes - self._taken()
+
+    def load(
+        self, model: Model, request: LoadRequest, *, on_tick: OnTick | None = None
+    ) -> FakeLoaded:
+        """Load a copy, if guardrail, script and memory allow it."""
+        fake = self._models[model.key]
+        identifier = f"{fake.key}:{next(self._numbers)}"
+        self.record(Call(name="load", identifier=identifier, request=request))
+        self._reach()
+        for done in (0.0, 0.5, 1.0):
+            self.clock.advance(LOAD_S / 3)
+            if on_tick is not None:
+                on_tick(Tick(phase="load", done=done, total=1.0))
+        context = self._admit(fake, request)
+        copy = self._copies[identifier] = FakeLoaded(self, fake, identifier, context)
+        return copy
+
+    def loaded(self) -> Sequence[tuple[str, LoadedModel]]:
+        """Return the copies loaded now."""
+        return [
+            (copy.model.key, LoadedModel(identifier=copy.identifier, context=copy.context))
+            for copy in self._copies.values()
+        ]
+
+    def attach(self, identifier: str) -> FakeLoaded | None:
+        """Return the loaded copy of that name, or None."""
+        return self._copies.get(identifier)
+
+    def close(self) -> None:
+        """Release every copy."""
+        for identifier in list(self._copies):
+            self.release(identifier)
+
+    def preload(self, key: str, context: int) -> FakeLoaded:
+        """Load a copy as somebody else: it has no `load_s`, and is not ours to unload."""
+        copy = FakeLoaded(self, self._models[key], f"{key}:theirs{next(self._numbers)}", context)
+        copy.load_s = None
+        self._copies[copy.identifier] = copy
+        return copy
+
+    def record(self, call: Call) -> None:
+        """Remember `call`."""
+        self.calls.append(call)
+
+    def release(self, identifier: str) -> None:
+        """Forget a loaded copy; one that is gone already is no error."""
+        if self._copies.pop(identifier, None) is not None:
+            self.record(Call(name="unload", identifier=identifier))
+
+    def _reach(self) -> None:
+        if not self.reachable:
+            raise BackendUnavailableError("the fake runtime is not there", hint="start it")
+
+    def _taken(self) -> int:
+        return sum(copy.model.memory_bytes(copy.context) for copy in self._copies.values())
+
+    def _admit(self, fake: FakeModel, request: LoadRequest) -> int:
+        asked = request.context or fake.default_context
+        context = min(asked, fake.resizes_to or asked)
+        outcome = fake.fails_load.get(asked, Outcome.PASSED)
+        if outcome is Outcome.PASSED and fake.refused_above is not None:
+            outcome = Outcome.REFUSED if asked > fake.refused_above else outcome
+        caps = [cap for cap in (self.spare_bytes(), request.budget_bytes) if cap is not None]
+        if outcome is Outcome.PASSED and caps and fake.memory_bytes(context) > min(caps):
+            outcome = Outcome.OUT_OF_MEMORY
+        if outcome is Outcome.UNAVAILABLE:
+            raise BackendUnavailableError("the fake runtime went away")
+        if outcome is not Outcome.PASSED:
+            raise ModelLoadError(
+                f"`{fake.key}` did not load at {asked} tokens",
+                outcome=outcome,
+                detail=f"{outcome} as told",
+            )
+        return context
