@@ -1,0 +1,94 @@
+"""Open a registry file, or say why not. A file that is not ours to write is not touched.
+
+What the file is, is found out over a read-only connection, so that a damaged, foreign or newer file
+keeps every byte, journals beside it included. That costs a millisecond; reading every page would
+cost more the longer LMStrix is used, and is left to `SQLiteRegistry.verify`.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from lmstrix.errors import RegistryCorruptError, RegistryError, RegistryVersionError
+from lmstrix.registry.faults import translated
+from lmstrix.registry.migrations import (
+    APPLICATION_ID,
+    MIGRATIONS,
+    expected_names,
+    migrate,
+    object_names,
+)
+
+_MAGIC = b"SQLite format 3\x00"
+
+
+def open_database(path: Path, *, busy_timeout_s: float) -> sqlite3.Connection:
+    """Return a connection to the registry at `path`, created or brought up to date if need be.
+
+    The connection commits by itself outside `BEGIN`, may be used from any thread (one at a time),
+    and waits `busy_timeout_s` seconds for writers in other processes.
+
+    Raises:
+        RegistryCorruptError: The file is damaged, or not a registry.
+        RegistryVersionError: The file was written by a newer LMStrix.
+        RegistryError: The file cannot be read or written.
+    """
+    with translated(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if _found_version(path, busy_timeout_s) < len(MIGRATIONS):
+            with _alone(path, busy_timeout_s), closing(_connect(path, busy_timeout_s)) as db:
+                # WAL: readers never wait, and one fsync makes a commit durable.
+                db.execute("PRAGMA journal_mode = WAL")
+                migrate(db, MIGRATIONS)
+        return _connect(path, busy_timeout_s)
+
+
+def _connect(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
+    db = sqlite3.connect(
+        path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False
+    )
+    db.row_factory = sqlite3.Row
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute("PRAGMA foreign_keys = ON")
+    return db
+
+
+@contextmanager
+def _alone(path: Path, timeout_s: float) -> Iterator[None]:
+    # Changing to WAL fails at once, without waiting, while another process does the same.
+    try:
+        with FileLock(f"{path}.lock", timeout=timeout_s):
+            yield
+    except Timeout as error:
+        raise RegistryError(
+            f"{path} is being created or brought up to date by another process",
+            hint="end that process, then try again",
+        ) from error
+
+
+def _found_version(path: Path, busy_timeout_s: float) -> int:
+    """Return the schema version of the file at `path`; 0 if there is none, or nothing in it."""
+    if not path.exists() or path.stat().st_size == 0:
+        return 0
+    with path.open("rb") as file:
+        if file.read(len(_MAGIC)) != _MAGIC:
+            raise RegistryCorruptError(path, "it is not an SQLite database")
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    with closing(sqlite3.connect(uri, uri=True, timeout=busy_timeout_s)) as db:
+        return _check(path, db)
+
+
+def _check(path: Path, db: sqlite3.Connection) -> int:
+    (application,) = db.execute("PRAGMA application_id").fetchone()
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    names = object_names(db)
+    if application != APPLICATION_ID and (application or version or names):
+        raise RegistryCorruptError(path, "it belongs to another program")
+    if version > len(MIGRATIONS):
+        raise RegistryVersionError(path, version, len(MIGRATIONS))
+    if version == len(MIGRATIONS) and (missing := sorted(expected_names() - names)):
+        raise RegistryCorruptError(path, f"`{missing[0]}` is missing")
+    return int(version)
