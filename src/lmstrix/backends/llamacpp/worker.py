@@ -109,8 +109,9 @@ def parameters(orders: Orders) -> Any:
     if orders.gpu_layers is not None:
         chosen.n_gpu_layers = orders.gpu_layers
     # What was asked for is what is loaded: no fitting, no shifting, no cache beside the context.
+    # A prompt that extends the last one still reuses it; only rewinding a sliding window does not.
     chosen.fit_params = chosen.ctx_shift = chosen.warmup = chosen.ui = False
-    chosen.cache_ram_mib = 0
+    chosen.cache_ram_mib = chosen.n_ctx_checkpoints = 0
     chosen.n_threads_http = 2
     chosen.hostnames = ["127.0.0.1"]
     chosen.api_keys = [orders.api_key]
