@@ -27,6 +27,7 @@ smallest failure; it is the limit. `refuted` is the smallest failure that bears 
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from math import inf
 from statistics import linear_regression
 
 from lmstrix.values import Evidence, Fingerprint, Limits, Outcome, Probe, Proof, Status
@@ -48,10 +49,10 @@ def derive_limits(
     ended = _ended(probes)
     brackets = {proof: _Bracket(proof, declared, ended) for proof in Proof}
     usable = brackets[Proof.FILL].limit
-    live = brackets[Proof.LOAD].standing()
+    loads = brackets[Proof.LOAD]
     return Limits(
         declared=declared,
-        loadable=brackets[Proof.LOAD].limit,
+        loadable=loads.limit,
         answered=brackets[Proof.ANSWER].limit,
         usable=usable,
         recall=brackets[Proof.RECALL].limit,
@@ -60,9 +61,9 @@ def derive_limits(
         evidence=_evidence(ended, fingerprint),
         fingerprint=fingerprint,
         tested_at=ended[-1].ended_at if ended else None,
-        prefill_tps=_largest(live, lambda probe: probe.prefill_tps),
-        decode_tps=_largest(live, lambda probe: probe.decode_tps),
-        ttft_s=_largest(live, lambda probe: probe.ttft_s),
+        prefill_tps=loads.reading(lambda probe: probe.prefill_tps),
+        decode_tps=loads.reading(lambda probe: probe.decode_tps),
+        ttft_s=loads.reading(lambda probe: probe.ttft_s),
         bytes_per_token=_bytes_per_token(ended),
     )
 
@@ -85,38 +86,34 @@ def status_of(probes: Iterable[Probe], limits: Limits) -> Status:
 
 
 class _Bracket:
-    """The passes and failures left standing for one proof, after a replay."""
+    """The largest pass and the smallest failure left standing for one proof.
+
+    Walking backwards finds in one go what replaying finds: a pass stands if every later failure is
+    above it, a failure if every later pass is below it.
+    """
 
     def __init__(self, proof: Proof, declared: int | None, ended: Sequence[Probe]) -> None:
-        self._passes: dict[int, list[Probe]] = {}
-        self._failures: set[int] = set()
-        for probe in ended:
+        passes: list[tuple[int, Probe]] = []
+        failures: list[int] = []
+        highest, lowest = 0.0, inf
+        for probe in reversed(ended):
             if (held := _held(probe, proof, declared)) is not None:
-                self._add_pass(held, probe)
+                highest = max(highest, held)
+                if held < lowest:
+                    passes.append((held, probe))
             elif (failed := _failed(probe, proof)) is not None:
-                self._add_failure(failed)
+                lowest = min(lowest, failed)
+                if failed > highest:
+                    failures.append(failed)
+        # The sort is stable: of one size, the latest stays first.
+        self.passes = sorted(passes, key=lambda standing: standing[0], reverse=True)
+        self.limit = self.passes[0][0] if passes else None
+        self.refuted = min(failures, default=None)
 
-    @property
-    def limit(self) -> int | None:
-        return max(self._passes, default=None)
-
-    @property
-    def refuted(self) -> int | None:
-        return min(self._failures, default=None)
-
-    def standing(self) -> list[Probe]:
-        """Return the passing probes, the largest first and of one size the latest first."""
-        return [
-            probe for context in sorted(self._passes)[::-1] for probe in self._passes[context][::-1]
-        ]
-
-    def _add_pass(self, context: int, probe: Probe) -> None:
-        self._failures = {failed for failed in self._failures if failed > context}
-        self._passes.setdefault(context, []).append(probe)
-
-    def _add_failure(self, context: int) -> None:
-        self._passes = {held: by for held, by in self._passes.items() if held < context}
-        self._failures.add(context)
+    def reading(self, of: Callable[[Probe], float | None]) -> float | None:
+        """Return a reading of the largest standing pass that has it."""
+        readings = (of(probe) for _, probe in self.passes)
+        return next((value for value in readings if value is not None), None)
 
 
 def _ended(probes: Iterable[Probe]) -> list[Probe]:
@@ -153,11 +150,6 @@ def _evidence(ended: Sequence[Probe], fingerprint: Fingerprint | None) -> Eviden
     if fingerprint is None or any(probe.fingerprint != fingerprint for probe in ended):
         return Evidence.STALE
     return Evidence.EXACT
-
-
-def _largest(standing: Iterable[Probe], reading: Callable[[Probe], float | None]) -> float | None:
-    readings = (reading(probe) for probe in standing)
-    return next((value for value in readings if value is not None), None)
 
 
 def _bytes_per_token(ended: Iterable[Probe]) -> float | None:

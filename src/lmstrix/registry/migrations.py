@@ -101,14 +101,13 @@ _FIRST_SCHEMA = (
     """,
     """
     CREATE TABLE limits (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
         backend TEXT NOT NULL,
         model TEXT NOT NULL,
         digest TEXT REFERENCES fingerprints (digest),
         declared INTEGER,
         status TEXT NOT NULL,
         json TEXT NOT NULL,
-        tested_at TEXT NOT NULL
+        last_probe INTEGER NOT NULL REFERENCES probes (id)
     )
     """,
     # An expression, because NULLs are all distinct to a plain UNIQUE.

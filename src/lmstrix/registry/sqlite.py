@@ -14,7 +14,7 @@ import sqlite3
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,7 +72,8 @@ class SQLiteRegistry:
     def models(self) -> Sequence[Model]:
         """Return the known models by key, with their newest limits and status.
 
-        The newest limits are those of the fingerprint that was tested last.
+        The newest limits are those of the fingerprint whose probe was opened last, of the probes
+        that have ended.
         """
         with self._reading() as db:
             opened: dict[tuple[str, str], set[Owner]] = {}
@@ -164,8 +165,8 @@ class SQLiteRegistry:
     def limits(self, backend: str, model: str, digest: str | None) -> Limits | None:
         """Return the stored limits of `model` for one fingerprint, or None if there are none."""
         with self._reading() as db:
-            row = _limits_row(db, Subject(backend, model, digest))
-            return None if row is None else Limits.model_validate_json(row["json"])
+            stored = _stored(db, Subject(backend, model, digest))
+            return stored[0] if stored else None
 
     def verify(self) -> list[str]:
         """Return what is wrong with the registry, a line each; nothing is changed.
@@ -176,25 +177,19 @@ class SQLiteRegistry:
         problems: list[str] = []
         try:
             with self._reading() as db:
-                problems += [text for (text,) in db.execute("PRAGMA integrity_check")]
+                checked = db.execute("PRAGMA integrity_check").fetchall()
+                problems += [line for (line,) in checked if line != "ok"]
                 subjects = [Subject(*row) for row in db.execute(_SUBJECTS)]
             self.models()
         except RegistryError as error:
             return [*problems, str(error)]
-        problems += [line for subject in subjects for line in self._verify(subject)]
-        return [line for line in problems if line != "ok"]
+        return problems + [line for subject in subjects for line in self._verify(subject)]
 
     def _verify(self, subject: Subject) -> list[str]:
         where = f"`{subject.model}` on `{subject.backend}`"
         try:
             with self._reading() as db:
-                row = _limits_row(db, subject)
-                derived = _derive(db, subject)
-                stored = (
-                    None
-                    if row is None
-                    else (Limits.model_validate_json(row["json"]), Status(row["status"]))
-                )
+                stored, derived = _stored(db, subject), _derive(db, subject)
         except RegistryError as error:
             return [f"{where}: {error}"]
         if stored == derived:
@@ -218,8 +213,9 @@ class SQLiteRegistry:
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, translated(self.path):
-            yield self._db
+        with self._lock, translated(self.path), self._db as db:
+            db.execute("BEGIN")  # what is read belongs together, whatever others write meanwhile
+            yield db
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -251,26 +247,33 @@ def _interrupted(probe: Probe, owner: Owner, now: datetime) -> Probe:
     return probe.model_copy(update=end)
 
 
-def _derive(db: sqlite3.Connection, subject: Subject) -> tuple[Limits, Status]:
+def _derive(db: sqlite3.Connection, subject: Subject) -> tuple[Limits, Status, int] | None:
+    """Return the limits, the status and the last probe of `subject`; None if no probe ended."""
     wanted = {"backend": subject.backend, "model": subject.model, "fingerprint": subject.digest}
     probes = [
         read_probe(row, row["fingerprint_json"])
         for row in _select_probes(db, wanted)
         if row["outcome"] is not None
     ]
-    fingerprint = probes[0].fingerprint if probes else None
-    limits = derive_limits(_declared(db, subject), probes, fingerprint=fingerprint)
-    return limits, status_of(probes, limits)
+    if not probes:
+        return None
+    last = probes[-1]
+    limits = derive_limits(_declared(db, subject), probes, fingerprint=last.fingerprint)
+    return limits, status_of(probes, limits), last.id or 0
+
+
+def _stored(db: sqlite3.Connection, subject: Subject) -> tuple[Limits, Status, int] | None:
+    if (row := _limits_row(db, subject)) is None:
+        return None
+    limits = Limits.model_validate_json(row["json"])
+    return limits, Status(row["status"]), row["last_probe"]
 
 
 def _store_limits(db: sqlite3.Connection, subject: Subject) -> None:
-    limits, status = _derive(db, subject)
-    if limits.tested_at is None:  # no probe has ended
-        return
-    # Of one width and one zone, so that SQL orders it as time.
-    tested_at = limits.tested_at.astimezone(UTC).isoformat(timespec="microseconds")
-    row = (*subject, limits.declared, status, limits.model_dump_json(), tested_at)
-    db.execute(_PUT_LIMITS, row)
+    if derived := _derive(db, subject):
+        limits, status, last = derived
+        text = limits.model_dump_json()
+        db.execute(_PUT_LIMITS, (*subject, limits.declared, status, text, last))
 
 
 def _declared(db: sqlite3.Connection, subject: Subject) -> int | None:
@@ -303,7 +306,7 @@ INSERT OR REPLACE INTO models (backend, key, declared, json, seen_at) VALUES (?,
 _MODELS = """
 SELECT m.backend, m.key, m.json, l.json AS limits, l.status
 FROM models m LEFT JOIN limits l ON l.backend = m.backend AND l.model = m.key
-ORDER BY m.key, m.backend, l.tested_at, l.id
+ORDER BY m.key, m.backend, l.last_probe
 """
 
 _PUT_FINGERPRINT = "INSERT OR IGNORE INTO fingerprints (digest, json) VALUES (?, ?)"
@@ -342,17 +345,17 @@ UNION SELECT backend, model, digest FROM limits
 """
 
 _PUT_LIMITS = """
-INSERT OR REPLACE INTO limits (backend, model, digest, declared, status, json, tested_at)
+INSERT OR REPLACE INTO limits (backend, model, digest, declared, status, json, last_probe)
 VALUES (?, ?, ?, ?, ?, ?, ?)
 """
 
 _LIMITS = """
-SELECT declared, status, json FROM limits
+SELECT declared, status, json, last_probe FROM limits
 WHERE backend = :backend AND model = :model AND ifnull(digest, '') = ifnull(:digest, '')
 """
 
 _OUTDATED_LIMITS = """
 SELECT l.backend, l.model, l.digest
 FROM limits l JOIN models m ON m.backend = l.backend AND m.key = l.model
-WHERE m.declared IS NOT l.declared ORDER BY l.id
+WHERE m.declared IS NOT l.declared
 """

@@ -1,0 +1,326 @@
+"""The limits are what the probes prove: no more, and by the latest evidence."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmstrix.engine.limits import derive_limits, status_of
+from lmstrix.values import Evidence, Fingerprint, Limits, Outcome, Probe, Proof, Status
+
+NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
+HERE = Fingerprint(model="m", runtime="r 1", machine="x")
+THERE = HERE.model_copy(update={"runtime": "r 2"})
+NEUTRAL = [outcome for outcome in Outcome if outcome is not Outcome.PASSED and not outcome.refutes]
+
+
+def ended(
+    requested: int,
+    outcome: Outcome = Outcome.PASSED,
+    *,
+    proof: Proof = Proof.FILL,
+    effective: int | None = 0,
+    at: int = 0,
+    **fields: object,
+) -> Probe:
+    """Return a probe that ended `at` minutes past noon; 0 stands for an effective as requested."""
+    end = NOON + timedelta(minutes=at)
+    loaded = requested if effective == 0 else effective
+    known = {"requested": requested, "effective": loaded, "proof": proof, "outcome": outcome}
+    times = {"started_at": NOON, "ended_at": end, "id": at or None, "fingerprint": HERE}
+    return Probe.model_validate({"model": "m", **known, **times, **fields})
+
+
+def in_order(*probes: Probe) -> list[Probe]:
+    """Return `probes` as if each had ended a minute after the one before it."""
+    return [
+        probe.model_copy(update={"id": minute, "ended_at": NOON + timedelta(minutes=minute)})
+        for minute, probe in enumerate(probes, start=1)
+    ]
+
+
+def limits_of(*probes: Probe, declared: int | None = None) -> Limits:
+    """Return the limits of probes that ended in this order."""
+    return derive_limits(declared, in_order(*probes), fingerprint=HERE)
+
+
+# Few sizes, so that probes meet; odd ones, so that the runtime rounds.
+CONTEXTS = st.integers(1, 24).map(lambda eighth: eighth * 128)
+DECLARED = st.none() | CONTEXTS
+PROBES = st.builds(
+    ended,
+    CONTEXTS,
+    st.sampled_from(Outcome) | st.just(Outcome.PASSED),
+    proof=st.sampled_from(Proof),
+    effective=st.sampled_from([0, 0, None]) | CONTEXTS.map(lambda size: -(-size // 256) * 256),
+)
+HISTORIES = st.lists(PROBES, max_size=12).map(lambda probes: in_order(*probes))
+
+
+@dataclass
+class Replay:
+    """The definition, word for word: one proof, probe after probe."""
+
+    proof: Proof
+    declared: int | None
+    passes: set[int] = field(default_factory=set)
+    failures: set[int] = field(default_factory=set)
+
+    def add(self, probe: Probe) -> None:
+        """Let `probe` end."""
+        size = probe.effective
+        if probe.passed and size is not None and probe.proof.strength >= self.proof.strength:
+            if self.declared is not None and self.declared < size <= self.declared + 255:
+                size = self.declared
+            self.failures = {failed for failed in self.failures if failed > size}
+            self.passes.add(size)
+        elif probe.outcome is not None and probe.outcome.refutes and self._bears(probe):
+            failed = probe.requested
+            if size is not None and probe.outcome is not Outcome.INTERRUPTED:
+                failed = min(failed, size)
+            self.passes = {held for held in self.passes if held < failed}
+            self.failures.add(failed)
+
+    def _bears(self, probe: Probe) -> bool:
+        at_load = probe.effective is None or probe.outcome is Outcome.INTERRUPTED
+        return at_load or probe.proof.strength <= self.proof.strength
+
+
+@given(DECLARED, HISTORIES)
+def test_limits_are_those_of_a_replay_by_the_definition(
+    declared: int | None, probes: list[Probe]
+) -> None:
+    """The module walks backwards; what users rely on is written forwards."""
+    replays = {proof: Replay(proof, declared) for proof in Proof}
+    for probe in probes:
+        for replay in replays.values():
+            replay.add(probe)
+
+    limits = derive_limits(declared, probes, fingerprint=HERE)
+
+    found = (limits.loadable, limits.answered, limits.usable, limits.recall)
+    assert found == tuple(max(replays[proof].passes, default=None) for proof in Proof)
+    assert limits.refuted == min(replays[Proof.FILL].failures, default=None)
+
+
+@given(DECLARED, HISTORIES)
+def test_limits_are_ordered_and_below_what_is_refuted(
+    declared: int | None, probes: list[Probe]
+) -> None:
+    """A stronger proof never holds more than a weaker one, and nothing refuted is claimed."""
+    limits = derive_limits(declared, probes, fingerprint=HERE)
+
+    claimed = [limits.recall or 0, limits.usable or 0, limits.answered or 0, limits.loadable or 0]
+    assert claimed == sorted(claimed)
+    if limits.refuted is not None:
+        assert (limits.usable or 0) < limits.refuted
+    if limits.usable is not None and declared is not None:
+        assert limits.efficiency == limits.usable / declared
+
+
+@given(DECLARED, HISTORIES)
+def test_every_number_claimed_was_seen(declared: int | None, probes: list[Probe]) -> None:
+    """A limit is the effective context of a probe that passed, or the declared one it rounds to."""
+    limits = derive_limits(declared, probes, fingerprint=HERE)
+
+    for proof, claim in zip(
+        Proof, (limits.loadable, limits.answered, limits.usable, limits.recall), strict=True
+    ):
+        seen = {p.effective or 0 for p in probes if p.passed and p.proof.strength >= proof.strength}
+        rounded = {declared} if any(0 < size - (declared or size) < 256 for size in seen) else set()
+        assert claim is None or claim in seen | rounded
+
+
+@given(DECLARED, HISTORIES, st.data())
+def test_order_of_the_list_does_not_matter(
+    declared: int | None, probes: list[Probe], data: st.DataObject
+) -> None:
+    """What counts is when a probe ended; and hearing of it twice changes nothing."""
+    shuffled = data.draw(st.permutations(probes * 2))
+
+    assert derive_limits(declared, shuffled, fingerprint=HERE) == derive_limits(
+        declared, probes, fingerprint=HERE
+    )
+
+
+@given(DECLARED, HISTORIES, CONTEXTS, st.sampled_from(NEUTRAL))
+def test_neutral_outcome_changes_no_limit(
+    declared: int | None, probes: list[Probe], context: int, outcome: Outcome
+) -> None:
+    """A guardrail, a lost runtime or a resized load says nothing about the context asked for."""
+    before = limits_of(*probes, declared=declared)
+    after = limits_of(*probes, ended(context, outcome), declared=declared)
+
+    ignored = {"tested_at", "evidence"}
+    assert after.model_dump(exclude=ignored) == before.model_dump(exclude=ignored)
+
+
+@given(DECLARED, HISTORIES, CONTEXTS)
+def test_latest_probe_wins(declared: int | None, probes: list[Probe], context: int) -> None:
+    """Whatever was measured before, what happened last is believed."""
+    failed = limits_of(*probes, ended(context, Outcome.OUT_OF_MEMORY), declared=declared)
+    passed = limits_of(*probes, ended(context), declared=None)
+
+    assert (failed.usable or 0) < context
+    assert failed.refuted is not None
+    assert failed.refuted <= context
+    assert (passed.usable or 0) >= context
+    assert passed.refuted is None or passed.refuted > context
+
+
+def test_full_window_answered_proves_loading_and_answering_too() -> None:
+    """One filling probe is the whole proof, except of recall."""
+    limits = limits_of(ended(4_096))
+
+    assert (limits.loadable, limits.answered, limits.usable) == (4_096, 4_096, 4_096)
+    assert limits.recall is None
+
+
+@pytest.mark.parametrize(
+    ("effective", "held"), [(5_000, 5_000), (5_120, 5_000), (5_255, 5_000), (5_256, 5_256)]
+)
+def test_load_rounded_up_past_the_declared_limit_holds_the_declared_limit(
+    effective: int, held: int
+) -> None:
+    """llama.cpp rounds up to 256; nobody wants to hear that 5 120 of 5 000 tokens are usable."""
+    limits = limits_of(ended(5_000, effective=effective), declared=5_000)
+
+    assert limits.usable == held
+
+
+def test_effective_context_counts_and_not_the_one_asked_for() -> None:
+    """Runtimes resize silently, in both directions."""
+    assert limits_of(ended(40_000, effective=40_192), declared=131_072).usable == 40_192
+    assert limits_of(ended(40_000, effective=4_096), declared=131_072).usable == 4_096
+
+
+def test_failure_to_fill_leaves_loading_and_answering_alone() -> None:
+    """A window that loads but cannot be filled still loads."""
+    limits = limits_of(
+        ended(8_192, proof=Proof.RECALL),
+        ended(16_384, proof=Proof.ANSWER),
+        ended(8_192, Outcome.WRONG_ANSWER, proof=Proof.FILL),
+    )
+
+    assert (limits.loadable, limits.answered) == (16_384, 16_384)
+    assert (limits.usable, limits.recall, limits.refuted) == (None, None, 8_192)
+
+
+def test_failure_to_recall_leaves_the_usable_limit_alone() -> None:
+    """Lost facts are no reason to fear the window."""
+    limits = limits_of(ended(8_192), ended(8_192, Outcome.WRONG_ANSWER, proof=Proof.RECALL))
+
+    assert (limits.usable, limits.recall, limits.refuted) == (8_192, None, None)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "effective"), [(Outcome.OUT_OF_MEMORY, None), (Outcome.INTERRUPTED, 8_192)]
+)
+def test_failure_at_load_and_an_interruption_bear_on_every_proof(
+    outcome: Outcome, effective: int | None
+) -> None:
+    """What did not load has no window; a machine that froze does not say how far it came."""
+    limits = limits_of(
+        ended(4_096, proof=Proof.RECALL),
+        ended(16_384, proof=Proof.LOAD),
+        ended(8_192, outcome, proof=Proof.RECALL, effective=effective),
+    )
+
+    assert (limits.loadable, limits.usable, limits.recall) == (4_096, 4_096, 4_096)
+    assert limits.refuted == 8_192
+
+
+def test_speeds_come_from_the_largest_standing_pass_that_has_them() -> None:
+    """Speed falls with context: the figure of a small probe would flatter the limit."""
+    limits = limits_of(
+        ended(4_096, prefill_tps=900.0, decode_tps=50.0, ttft_s=1.0),
+        ended(8_192, prefill_tps=700.0, decode_tps=40.0),
+        ended(8_192, prefill_tps=710.0),
+        ended(6_144, prefill_tps=800.0),
+        ended(16_384, prefill_tps=1.0),
+        ended(16_384, Outcome.CRASHED, effective=None),
+    )
+
+    assert (limits.prefill_tps, limits.decode_tps, limits.ttft_s) == (710.0, 40.0, 1.0)
+
+
+@given(st.integers(0, 1 << 20), st.integers(0, 1 << 34), st.sets(CONTEXTS, min_size=2, max_size=6))
+def test_bytes_per_token_is_the_slope_of_the_memory_law(
+    slope: int, base: int, contexts: set[int]
+) -> None:
+    """Memory is a straight line over context: its slope is what one more token costs."""
+    limits = limits_of(*(ended(c, memory_bytes=base + slope * c) for c in sorted(contexts)))
+
+    assert limits.bytes_per_token == pytest.approx(slope, rel=1e-6, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "probes",
+    [
+        [ended(4_096, memory_bytes=1_000), ended(4_096, memory_bytes=2_000)],
+        [ended(4_096, memory_bytes=1_000), ended(8_192, Outcome.CRASHED, memory_bytes=2_000)],
+        [ended(4_096, memory_bytes=2_000), ended(8_192, memory_bytes=1_000)],
+    ],
+    ids=["one context", "one pass", "a falling line"],
+)
+def test_bytes_per_token_is_unknown_without_a_rising_line(probes: Sequence[Probe]) -> None:
+    """A forecast that was not measured is worse than none."""
+    assert limits_of(*probes).bytes_per_token is None
+
+
+def test_probe_that_still_runs_proves_nothing() -> None:
+    """Its row is written before anything is known."""
+    running = ended(8_192).model_copy(update={"outcome": None, "ended_at": None})
+
+    limits = derive_limits(8_192, [running], fingerprint=HERE)
+
+    assert limits == Limits(declared=8_192, fingerprint=HERE)
+
+
+@pytest.mark.parametrize(
+    ("probes", "fingerprint", "evidence"),
+    [
+        ([], HERE, Evidence.NONE),
+        ([ended(1)], HERE, Evidence.EXACT),
+        ([ended(1)], THERE, Evidence.STALE),
+        ([ended(1), ended(2, fingerprint=THERE)], HERE, Evidence.STALE),
+        ([ended(1, fingerprint=None)], None, Evidence.STALE),
+    ],
+)
+def test_evidence_is_exact_only_for_the_fingerprint_asked_for(
+    probes: Sequence[Probe], fingerprint: Fingerprint | None, evidence: Evidence
+) -> None:
+    """A limit measured under another runtime is a hint, not a promise."""
+    assert derive_limits(8_192, probes, fingerprint=fingerprint).evidence is evidence
+
+
+@pytest.mark.parametrize(
+    ("probes", "status"),
+    [
+        ([], Status.UNTESTED),
+        ([ended(4_096), ended(8_192, Outcome.INTERRUPTED)], Status.TESTED),
+        ([ended(4_096, Outcome.CRASHED)], Status.FAILED),
+        ([ended(4_096), ended(4_096, Outcome.CRASHED, effective=None)], Status.FAILED),
+        ([ended(4_096, Outcome.CRASHED), ended(4_096, Outcome.INTERRUPTED)], Status.INTERRUPTED),
+        ([ended(4_096, Outcome.INTERRUPTED), ended(4_096, Outcome.CRASHED)], Status.FAILED),
+    ],
+)
+def test_status_says_whether_a_context_is_left_that_works(
+    probes: Sequence[Probe], status: Status
+) -> None:
+    """Agents choose models by it."""
+    ordered = in_order(*probes)
+
+    assert status_of(ordered, derive_limits(8_192, ordered, fingerprint=HERE)) is status
+
+
+def test_status_is_testing_while_a_probe_runs() -> None:
+    """What was measured before does not say that the test is over."""
+    probes = [ended(4_096), ended(8_192).model_copy(update={"outcome": None, "ended_at": None})]
+
+    limits = derive_limits(8_192, probes, fingerprint=HERE)
+
+    assert status_of(probes, limits) is Status.TESTING
