@@ -1,0 +1,107 @@
+"""What tools return beside the values themselves: jobs, and the short form of models."""
+
+from math import floor
+from typing import Literal, Self
+
+from pydantic import Field
+
+from lmstrix.values import Completion, Event, Model, Status, TestReport, Value
+
+JobKind = Literal["test_context", "infer"]
+JobStatus = Literal["queued", "running", "completed", "failed", "cancelled"]
+
+
+class JobSummary(Value):
+    """One job in a list of jobs."""
+
+    job_id: str = Field(description="Names the job for the `job` tool.")
+    kind: JobKind = Field(description="The tool that started it.")
+    status: JobStatus = Field(description="Where it stands.")
+    message: str = Field(description="What it is doing, in one line.")
+
+
+class JobList(Value):
+    """Every job of this server that is remembered."""
+
+    jobs: tuple[JobSummary, ...] = Field(description="Newest first.")
+
+
+class JobView(Value):
+    """A piece of work that may outlast the call that started it."""
+
+    job_id: str = Field(description="Names the job for the `job` tool; empty for a list of jobs.")
+    kind: JobKind | Literal["list"] = Field(description="The tool that started it.")
+    status: JobStatus = Field(description="Call `job` again while it is queued or running.")
+    done: float = Field(
+        default=0,
+        description="Probes ended, a fraction counting the one that "
+        "runs; tokens generated for `infer`.",
+    )
+    total: float | None = Field(default=None, description="Of how many, at most; null: not known.")
+    message: str = Field(default="", description="What it is doing, in one line.")
+    result: TestReport | Completion | JobList | None = Field(
+        default=None, description="What came of it, once it is completed."
+    )
+    error: str | None = Field(default=None, description="Why it failed, and what to do about it.")
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen."""
+        return self.status in {"completed", "failed", "cancelled"}
+
+    def after(self, event: Event) -> Self:
+        """Return this view brought up to date with what the engine tells."""
+        done, total = self.done, self.total
+        if event.kind == "planned" and event.forecast is not None:
+            total = event.forecast.probes
+        elif event.kind == "probe-ended":
+            done = floor(done) + 1
+        elif event.kind == "prefill" and self.kind == "test_context":
+            done = floor(done) + _part(event)
+        elif event.kind == "decode" and self.kind == "infer":
+            done, total = event.done or done, event.total
+        update = {"done": done, "total": None if total is None else max(done, total)}
+        return self.model_copy(
+            update=update | ({"message": event.message} if event.message else {})
+        )
+
+
+class ModelSummary(Value):
+    """The short form of a model: enough to choose one."""
+
+    key: str = Field(description="Names the model in every other tool.")
+    declared: int | None = Field(description="Context the model file claims, in tokens.")
+    usable: int | None = Field(
+        description="Largest context seen to work when full, in tokens; null: not tested so far."
+    )
+    status: Status = Field(description="Where testing stands.")
+    loaded_context: int | None = Field(
+        description="Context it is loaded with now, in tokens; null: not loaded."
+    )
+
+    @classmethod
+    def of(cls, model: Model) -> Self:
+        """Return the short form of `model`."""
+        contexts = [copy.context for copy in model.loaded if copy.context is not None]
+        return cls(
+            key=model.key,
+            declared=model.declared_context,
+            usable=model.limits.usable if model.limits else None,
+            status=model.status,
+            loaded_context=max(contexts, default=None),
+        )
+
+
+class ModelPage(Value):
+    """One page of models."""
+
+    models: tuple[Model | ModelSummary, ...] = Field(
+        description="In short form, or with everything known when `detail` was asked for."
+    )
+    total: int = Field(description="Models that match, on all pages.")
+    next_offset: int | None = Field(description="`offset` of the next page, or null: no more.")
+
+
+def _part(event: Event) -> float:
+    """Return how much of a step is done, two digits, always less than all of it."""
+    return round(min(event.done / event.total, 0.99), 2) if event.done and event.total else 0

@@ -1,0 +1,56 @@
+"""An `LMStrix` over a fake runtime that stands still while it is told to."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lmstrix.app import LMStrix
+from lmstrix.server.jobs import Jobs
+from lmstrix.settings import Settings
+from lmstrix.testing import FakeModel, MemoryRegistry
+from server.gate import PATIENCE_S, GatedBackend
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Run asynchronous tests on the loop that the server runs on."""
+    return "asyncio"
+
+
+@pytest.fixture
+def backend() -> Iterator[GatedBackend]:
+    """Two small models; whatever waits at the gate is let go in the end."""
+    runtime = GatedBackend(
+        FakeModel(key="qwen3-8b", declared=8_192), FakeModel(key="gemma-3-270m", declared=32_768)
+    )
+    yield runtime
+    runtime.gate.set()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Defaults, whatever this machine's environment says."""
+    return Settings.read(environ={}, config_file=tmp_path / "config.toml", home=tmp_path)
+
+
+@pytest.fixture
+def registry() -> MemoryRegistry:
+    """Where probes of these tests end up."""
+    return MemoryRegistry()
+
+
+@pytest.fixture
+def strix(settings: Settings, backend: GatedBackend, registry: MemoryRegistry) -> Iterator[LMStrix]:
+    """Everything but a real runtime."""
+    with LMStrix(settings, backend=backend, registry=registry) as opened:
+        yield opened
+
+
+@pytest.fixture
+def jobs(backend: GatedBackend) -> Iterator[Jobs]:
+    """Jobs that have all ended when the test has."""
+    opened = Jobs()
+    yield opened
+    backend.gate.set()
+    opened.close(PATIENCE_S)
