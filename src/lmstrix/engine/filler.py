@@ -1,0 +1,100 @@
+"""Filler: endless plain prose, the same for the same seed. Pure.
+
+It must look like text to a tokenizer and to a model: a few hundred words in a few dozen sentence
+shapes, so that no two windows are alike and nothing repeats often enough to be skipped. It holds
+no digits, so that a number in an answer can only come from a fact.
+"""
+
+import random
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+_WORDS: Final[Mapping[str, Sequence[str]]] = {
+    name: text.split()
+    for name, text in {
+        "who": """baker captain carpenter clerk cook doctor driver editor farmer fisherman gardener
+            grandmother guide innkeeper judge librarian mason mayor mechanic merchant miller nurse
+            painter pilot poet porter potter printer professor sailor sculptor shepherd singer smith
+            surveyor tailor teacher translator waiter watchman weaver widow""",
+        "did": """admired borrowed bought carried cleaned copied counted described discovered
+            discussed examined explained finished forgot found guarded inherited kept lost mentioned
+            mended moved noticed opened ordered packed painted polished praised prepared remembered
+            repaired returned sketched sold sorted studied watched weighed wrapped""",
+        "thing": """anchor atlas barrel basket bell bicycle blanket boat book bottle bridge brush
+            cabinet calendar candle carpet chair clock coat compass curtain desk diary drum envelope
+            fence fiddle hammer kettle kite ladder lantern letter map mirror newspaper notebook oven
+            parcel piano pipe plough portrait quilt recipe rope saddle scarf shovel statue suitcase
+            table telescope ticket umbrella vase violin wagon wheel""",
+        "quality": """ancient blue bright broken careful cheap clever cold crooked curious damp
+            dusty elegant empty faded familiar forgotten fragile gentle golden green heavy honest
+            large late narrow noisy old ordinary pale patient plain polite quiet red rough round
+            rusty silver simple slow small smooth solid strange tall tired warm wooden yellow""",
+        "place": """attic avenue barn bay beach cafe canal castle cathedral cellar courtyard factory
+            farm ferry field forest garden hall hill hospital inn island kitchen lake market meadow
+            mill monastery mountain museum office orchard park pier quarry railway river school
+            shop square stable station street theatre tower valley village vineyard warehouse
+            workshop yard""",
+        "time": """afternoon autumn dawn evening holiday morning night spring storm summer weekend
+            winter""",
+        "how": """again alone calmly carefully cheerfully eagerly early gladly gracefully hastily
+            patiently politely proudly quickly quietly reluctantly secretly slowly together
+            twice warmly""",
+        "matter": """bread business coffee copper courage custom distance friendship fruit history
+            honey language law luck medicine memory money music patience philosophy politics rain
+            salt silence silk snow sugar timber time trade travel truth water weather wine wool""",
+    }.items()
+}
+_SHAPES: Final = (
+    "The {quality} {who} {did} a {thing} near the {place}.",
+    "In the {time}, the {who} {did} the {quality} {thing} {how}.",
+    "Nobody at the {place} knew why the {who} {did} that {thing}.",
+    "Before the {time} was over, a {who} and a {who} {did} the {thing} from the {quality} {place}.",
+    "It was said that {matter} mattered less to the {who} than {matter}.",
+    "Beyond the {place} there stood a {quality} {thing}, which the {who} {did} {how}.",
+    "When the {who} left the {place}, the {thing} was {quality} and the {thing} was gone.",
+    "They talked about {matter}, about {matter}, and about the {who} of the {quality} {place}.",
+    "Every {time} the {who} {did} the {thing}, and every {time} the {place} seemed more {quality}.",
+    '"There is no {matter} in this {place}," the {who} said {how}.',
+    "Without {matter}, the {quality} {thing} would have been of little use to a {who}.",
+    "A {who} who {did} one {thing} {how} has rarely {did} another.",
+    "Later the {who} wrote a {quality} letter concerning {matter} and the {thing} in the {place}.",
+    "Because of the {time}, the road between the {place} and the {place} was {quality}.",
+    "The {thing} belonged to the {who}; the {place}, to nobody.",
+    "Some preferred {matter}, but most of them had come for the {thing}.",
+)
+_SLOT: Final = re.compile(r"\{(\w+)\}")
+_BEFORE_VOWEL: Final = re.compile(r"\b([Aa]) (?=[aeiou])")
+
+
+class Filler:
+    """An endless run of words, the same for the same seed."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)  # noqa: S311 - repeatable on purpose, and no secret
+        self._sentences: list[str] = []
+        self._words = 0
+
+    def sentences(self, words: int) -> list[str]:
+        """Return the first `words` words, in sentences; the last one is cut where they end."""
+        while self._words < words:
+            sentence = self._next()
+            self._sentences.append(sentence)
+            self._words += len(sentence.split())
+        told, left = [], words
+        for sentence in self._sentences:
+            if left <= 0:
+                break
+            told.append(_first_words(sentence, left))
+            left -= len(sentence.split())
+        return told
+
+    def _next(self) -> str:
+        shape = self._random.choice(_SHAPES)
+        sentence = _SLOT.sub(lambda slot: self._random.choice(_WORDS[slot[1]]), shape)
+        return _BEFORE_VOWEL.sub(r"\1n ", sentence)
+
+
+def _first_words(sentence: str, count: int) -> str:
+    words = sentence.split()
+    return sentence if count >= len(words) else " ".join(words[:count]).rstrip(",;.") + "."
