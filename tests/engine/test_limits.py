@@ -146,6 +146,13 @@ def test_order_of_the_list_does_not_matter(
     )
 
 
+def test_probes_that_ended_in_the_same_instant_count_in_the_order_they_were_opened() -> None:
+    """Clocks tick coarsely; the numbers in the registry do not."""
+    first, second = ended(4_096, id=1), ended(4_096, Outcome.CRASHED, id=2)
+
+    assert derive_limits(None, [second, first], fingerprint=HERE).usable is None
+
+
 @given(DECLARED, HISTORIES, CONTEXTS, st.sampled_from(NEUTRAL))
 def test_neutral_outcome_changes_no_limit(
     declared: int | None, probes: list[Probe], context: int, outcome: Outcome
@@ -302,6 +309,7 @@ def test_evidence_is_exact_only_for_the_fingerprint_asked_for(
     [
         ([], Status.UNTESTED),
         ([ended(4_096), ended(8_192, Outcome.INTERRUPTED)], Status.TESTED),
+        ([ended(4_096, proof=Proof.LOAD)], Status.TESTED),
         ([ended(4_096, Outcome.CRASHED)], Status.FAILED),
         ([ended(4_096), ended(4_096, Outcome.CRASHED, effective=None)], Status.FAILED),
         ([ended(4_096, Outcome.CRASHED), ended(4_096, Outcome.INTERRUPTED)], Status.INTERRUPTED),
