@@ -25,7 +25,7 @@ def open_backend(settings: Settings) -> Backend:
         )
     # The adapter and psutil are not needed before a model runtime is.
     from lmstrix.backends.llamacpp.backend import LlamaCppBackend  # noqa: PLC0415
-    from lmstrix.backends.llamacpp.files import HeaderCache  # noqa: PLC0415
+    from lmstrix.backends.llamacpp.header_cache import HeaderCache  # noqa: PLC0415
 
     cache = HeaderCache(settings.home / "cache" / "gguf-headers.json")
     return LlamaCppBackend(settings.models_dirs, cache)

@@ -12,7 +12,8 @@ from typing import Final
 import psutil
 
 from lmstrix.backends.llamacpp.copy import LoadedCopy
-from lmstrix.backends.llamacpp.files import HeaderCache, find_models, identity
+from lmstrix.backends.llamacpp.files import find_models, identity
+from lmstrix.backends.llamacpp.header_cache import HeaderCache
 from lmstrix.backends.llamacpp.process import EngineProcess
 from lmstrix.backends.llamacpp.wire import Wire
 from lmstrix.backends.llamacpp.worker import Orders
