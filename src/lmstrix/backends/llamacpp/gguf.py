@@ -203,9 +203,11 @@ def _read_value(walk: Walk, key: str, kind: int) -> _Value:
     if kind not in _NUMBERS:
         walk.fail(f"its key `{printable(key)}` has the unknown type {kind}")
     number = walk.number(_NUMBERS[kind])
-    if kind == _BOOL and number not in {0, 1}:
+    if kind != _BOOL:
+        return number
+    if number not in {0, 1}:
         walk.fail(f"its key `{printable(key)}` is neither true nor false")
-    return number
+    return bool(number)
 
 
 def _skip_array(walk: Walk, *, depth: int) -> _Array:
@@ -251,7 +253,9 @@ class _Said:
 
     def integer(self, key: str, *, least: int = 1) -> int | None:
         value = self._get(key)
-        return value if isinstance(value, int) and least <= value <= _LARGEST_INTEGER else None
+        if not isinstance(value, int) or isinstance(value, bool):
+            return None
+        return value if least <= value <= _LARGEST_INTEGER else None
 
     def real(self, key: str) -> float | None:
         value = self._get(key)
