@@ -70,7 +70,7 @@ class Question:
     prompt: Prompt
 
 
-def reserve(*, chat: bool) -> int:
+def answer_reserve(*, chat: bool) -> int:
     """Return the tokens to leave for an answer, through a chat template or raw."""
     return CHAT_RESERVE if chat else RAW_RESERVE
 
