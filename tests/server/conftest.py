@@ -1,21 +1,13 @@
 """An `LMStrix` over a fake runtime that stands still while it is told to."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from lmstrix.app import LMStrix
 from lmstrix.server.jobs import Jobs
-from lmstrix.settings import Settings
 from lmstrix.testing import FakeModel, MemoryRegistry
 from server.gate import PATIENCE_S, GatedBackend
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    """Run asynchronous tests on the loop that the server runs on."""
-    return "asyncio"
 
 
 @pytest.fixture
@@ -29,21 +21,15 @@ def backend() -> Iterator[GatedBackend]:
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    """Defaults, whatever this machine's environment says."""
-    return Settings.read(environ={}, config_file=tmp_path / "config.toml", home=tmp_path)
-
-
-@pytest.fixture
 def registry() -> MemoryRegistry:
     """Where probes of these tests end up."""
     return MemoryRegistry()
 
 
 @pytest.fixture
-def strix(settings: Settings, backend: GatedBackend, registry: MemoryRegistry) -> Iterator[LMStrix]:
+def strix(backend: GatedBackend, registry: MemoryRegistry) -> Iterator[LMStrix]:
     """Everything but a real runtime."""
-    with LMStrix(settings, backend=backend, registry=registry) as opened:
+    with LMStrix(backend=backend, registry=registry) as opened:
         yield opened
 
 

@@ -82,7 +82,7 @@ class Job:
                 status="failed", message="failed", error="internal error; see the server's log"
             )
         else:
-            self._end(status="completed", message="done", total=self.view.done, result=result)
+            self._end(status="completed", message="done", result=result)
 
     def _hear(self, event: Event) -> None:
         if self._stop.is_set():

@@ -258,7 +258,7 @@ async def follow(job: Job, ctx: Context, wait_s: float) -> JobView:
         while not (view := job.view).ended:
             if anyio.current_time() >= due:
                 # The protocol wants every number larger than the last, also while nothing moves.
-                told = max(view.done, told + NUDGE)
+                told = max(view.done, round(told + NUDGE, 6))
                 await ctx.report_progress(told, view.total, view.message)
                 due += TELL_S
             await anyio.sleep(POLL_S)

@@ -1,7 +1,7 @@
 """What tools return beside the values themselves: jobs, and the short form of models."""
 
 from math import floor
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import Field
 
@@ -9,6 +9,9 @@ from lmstrix.values import Completion, Event, Model, Status, TestReport, Value
 
 JobKind = Literal["test_context", "infer"]
 JobStatus = Literal["queued", "running", "completed", "failed", "cancelled"]
+
+_PHASES: Final = frozenset({"loading", "loaded", "prefill", "decode"})
+"""Events inside a probe, whose message does not say which one it is."""
 
 
 class JobSummary(Value):
@@ -52,18 +55,17 @@ class JobView(Value):
     def after(self, event: Event) -> Self:
         """Return this view brought up to date with what the engine tells."""
         done, total = self.done, self.total
-        if event.kind == "planned" and event.forecast is not None:
-            total = event.forecast.probes
-        elif event.kind == "probe-ended":
-            done = floor(done) + 1
-        elif event.kind == "prefill" and self.kind == "test_context":
-            done = floor(done) + _part(event)
-        elif event.kind == "decode" and self.kind == "infer":
-            done, total = event.done or done, event.total
-        update = {"done": done, "total": None if total is None else max(done, total)}
-        return self.model_copy(
-            update=update | ({"message": event.message} if event.message else {})
-        )
+        match event.kind:
+            case "planned" | "probe-started" | "probe-ended" | "finished":
+                done, total = event.done or done, event.total or total
+            case "prefill" if self.kind == "test_context":
+                done = floor(done) + _part(event)
+            case "decode" if self.kind == "infer":
+                done, total = event.done or done, event.total or total
+        message = event.message or self.message
+        if self.kind == "test_context" and event.kind in _PHASES and event.context is not None:
+            message = f"{event.context:,} tokens: {message}"
+        return self.model_copy(update={"done": done, "total": total, "message": message})
 
 
 class ModelSummary(Value):
