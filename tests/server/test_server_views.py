@@ -58,7 +58,7 @@ def test_answer_counts_its_tokens() -> None:
         "infer",
         {"kind": "loading", "context": 4_096, "message": "Loading m at context 4096..."},
         {"kind": "prefill", "done": 90, "total": 100},
-        {"kind": "decode", "done": 3, "total": 512},
+        {"kind": "text", "done": 3, "total": 512, "text": "4"},
     )
 
     assert (view.done, view.total, view.message) == (3, 512, "Loading m at context 4096...")

@@ -9,7 +9,7 @@ import logging
 import secrets
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from lmstrix.engine.events import OnEvent
@@ -23,7 +23,10 @@ log = logging.getLogger(__name__)
 KEPT: Final = 100
 """Ended jobs that are remembered; the oldest are forgotten first."""
 
-STOPPED: Final = "stopped as asked; every probe that ended is recorded"
+STOPPED: Final[Mapping[JobKind, str]] = {
+    "test_context": "stopped as asked; every probe that ended is recorded",
+    "infer": "stopped as asked",
+}
 
 
 class Work(Protocol):
@@ -45,6 +48,7 @@ class Job:
         self.view = JobView(
             job_id=f"{kind}-{secrets.token_hex(4)}", kind=kind, status="queued", message=message
         )
+        self._kind = kind
         self._work = work
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -55,7 +59,7 @@ class Job:
         self._stop.set()
         with self._lock:
             if self.view.status == "queued":
-                self._replace(status="cancelled", message=STOPPED)
+                self._replace(status="cancelled", message=STOPPED[self._kind])
             elif self.view.status == "running":
                 self._replace(message="stopping after the step under way")
 
@@ -72,7 +76,7 @@ class Job:
         try:
             result = self._work(on_event=self._hear)
         except JobStoppedError:
-            self._end(status="cancelled", message=STOPPED)
+            self._end(status="cancelled", message=STOPPED[self._kind])
         except LMStrixError as error:
             self._end(status="failed", message="failed", error=explain(error))
         except Exception:

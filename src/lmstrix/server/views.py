@@ -60,7 +60,7 @@ class JobView(Value):
                 done, total = event.done or done, event.total or total
             case "prefill" if self.kind == "test_context":
                 done = floor(done) + _part(event)
-            case "decode" if self.kind == "infer":
+            case "decode" | "text" if self.kind == "infer":
                 done, total = event.done or done, event.total or total
         message = event.message or self.message
         if self.kind == "test_context" and event.kind in _PHASES and event.context is not None:
