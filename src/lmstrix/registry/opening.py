@@ -1,8 +1,9 @@
 """Open a registry file, or say why not. A file that is not ours to write is not touched.
 
 What the file is, is found out over a read-only connection, so that a damaged, foreign or newer file
-keeps every byte, journals beside it included. That costs a millisecond; reading every page would
-cost more the longer LMStrix is used, and is left to `SQLiteRegistry.verify`.
+keeps every byte, and so does a journal beside it; SQLite may leave an empty journal there. That
+costs a millisecond; reading every page would cost more the longer LMStrix is used, and is left to
+`SQLiteRegistry.verify`.
 """
 
 import sqlite3

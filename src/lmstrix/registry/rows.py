@@ -4,8 +4,12 @@ import sqlite3
 from functools import lru_cache
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from lmstrix.registry.owners import Owner
-from lmstrix.values import Fingerprint, Model, Probe, RecallScore
+from lmstrix.values import Fingerprint, Model, Probe, RecallScore, Status
+
+_STATUS = TypeAdapter(Status)
 
 
 def probe_row(probe: Probe) -> dict[str, Any]:
@@ -29,6 +33,11 @@ def read_probe(row: sqlite3.Row, fingerprint: str | None) -> Probe:
 def read_fingerprint(text: str) -> Fingerprint:
     """Return the fingerprint in this JSON text. Many probes share few fingerprints."""
     return Fingerprint.model_validate_json(text)
+
+
+def read_status(text: str) -> Status:
+    """Return the status of this name."""
+    return _STATUS.validate_python(text)
 
 
 def model_text(model: Model) -> str:

@@ -25,7 +25,14 @@ from lmstrix.registry.faults import translated
 from lmstrix.registry.locking import hold
 from lmstrix.registry.opening import open_database
 from lmstrix.registry.owners import Owner
-from lmstrix.registry.rows import model_text, owner_row, probe_row, read_owner, read_probe
+from lmstrix.registry.rows import (
+    model_text,
+    owner_row,
+    probe_row,
+    read_owner,
+    read_probe,
+    read_status,
+)
 from lmstrix.values import Limits, Model, Outcome, Probe, Status
 
 
@@ -250,23 +257,20 @@ def _interrupted(probe: Probe, owner: Owner, now: datetime) -> Probe:
 def _derive(db: sqlite3.Connection, subject: Subject) -> tuple[Limits, Status, int] | None:
     """Return the limits, the status and the last probe of `subject`; None if no probe ended."""
     wanted = {"backend": subject.backend, "model": subject.model, "fingerprint": subject.digest}
-    probes = [
-        read_probe(row, row["fingerprint_json"])
-        for row in _select_probes(db, wanted)
-        if row["outcome"] is not None
-    ]
-    if not probes:
+    rows = [read_probe(row, row["fingerprint_json"]) for row in _select_probes(db, wanted)]
+    ended = [probe for probe in rows if probe.outcome is not None]
+    if not ended:
         return None
-    last = probes[-1]
-    limits = derive_limits(_declared(db, subject), probes, fingerprint=last.fingerprint)
-    return limits, status_of(probes, limits), last.id or 0
+    last = ended[-1]
+    limits = derive_limits(_declared(db, subject), ended, fingerprint=last.fingerprint)
+    return limits, status_of(ended, limits), last.id or 0
 
 
 def _stored(db: sqlite3.Connection, subject: Subject) -> tuple[Limits, Status, int] | None:
     if (row := _limits_row(db, subject)) is None:
         return None
     limits = Limits.model_validate_json(row["json"])
-    return limits, Status(row["status"]), row["last_probe"]
+    return limits, read_status(row["status"]), row["last_probe"]
 
 
 def _store_limits(db: sqlite3.Connection, subject: Subject) -> None:
@@ -289,7 +293,7 @@ def _limits_row(db: sqlite3.Connection, subject: Subject) -> sqlite3.Row | None:
 
 
 def _model(row: sqlite3.Row, owners: Collection[Owner]) -> Model:
-    status = Status(row["status"] or Status.UNTESTED)
+    status = read_status(row["status"]) if row["status"] else Status.UNTESTED
     if any(owner.is_alive() for owner in owners):
         status = Status.TESTING
     elif owners and status is not Status.TESTED:
@@ -340,7 +344,7 @@ FROM probes LEFT JOIN fingerprints ON digest = fingerprint
 _OPEN_PROBES = f"{_PROBES} WHERE outcome IS NULL ORDER BY id"
 
 _SUBJECTS = """
-SELECT backend, model, fingerprint FROM probes WHERE outcome IS NOT NULL
+SELECT backend, model, fingerprint FROM probes
 UNION SELECT backend, model, digest FROM limits
 """
 
