@@ -1,0 +1,109 @@
+"""The schema moves forward in whole steps, and only we move it."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from lmstrix.registry import FILE_NAME, SQLiteRegistry, migrations, open_registry
+from lmstrix.registry.migrations import APPLICATION_ID, MIGRATIONS, migrate, object_names
+from lmstrix.testing import FakeClock
+from lmstrix.values import Probe
+
+
+@pytest.fixture
+def db() -> Iterator[sqlite3.Connection]:
+    """Return an empty database."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+        yield db
+
+
+def marks(db: sqlite3.Connection) -> tuple[int, int]:
+    """Return what the file says of itself: whose it is, and its version."""
+    (application,) = db.execute("PRAGMA application_id").fetchone()
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    return application, version
+
+
+def add_table(db: sqlite3.Connection) -> None:
+    """Do a step that works."""
+    db.execute("CREATE TABLE later (x)")
+
+
+def fail_half_way(db: sqlite3.Connection) -> None:
+    """Do a step that breaks after it has changed something."""
+    db.execute("CREATE TABLE half (x)")
+    db.execute("CREATE TABLE half (x)")
+
+
+def test_failing_step_leaves_the_old_version_whole(db: sqlite3.Connection) -> None:
+    """An update that does not fit must not cost the measurements."""
+    migrate(db, MIGRATIONS)
+    before = object_names(db)
+
+    with pytest.raises(sqlite3.OperationalError):
+        migrate(db, (*MIGRATIONS, add_table, fail_half_way))
+
+    assert marks(db) == (APPLICATION_ID, len(MIGRATIONS))
+    assert object_names(db) == before
+
+
+def test_only_the_missing_steps_are_done(db: sqlite3.Connection) -> None:
+    """A step that was done is never done again."""
+    migrate(db, MIGRATIONS)
+    migrate(db, (*MIGRATIONS, add_table))
+    migrate(db, (*MIGRATIONS, add_table))
+
+    assert marks(db) == (APPLICATION_ID, len(MIGRATIONS) + 1)
+
+
+def test_older_file_is_brought_up_to_date_when_it_is_opened(
+    own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever updates LMStrix keeps what was measured."""
+    with closing(open_registry(own_home, FakeClock())) as registry:
+        registry.put_note("last", "m")
+    grown = (*MIGRATIONS, add_table)
+    monkeypatch.setattr(migrations, "MIGRATIONS", grown)
+    monkeypatch.setattr("lmstrix.registry.opening.MIGRATIONS", grown)
+
+    with closing(open_registry(own_home, FakeClock())) as registry:
+        assert registry.get_note("last") == "m"
+
+    with closing(sqlite3.connect(own_home / FILE_NAME)) as db:
+        assert marks(db) == (APPLICATION_ID, len(grown))
+        assert "later" in object_names(db)
+
+
+def test_every_field_of_a_probe_has_a_column(registry: SQLiteRegistry) -> None:
+    """A field that is added to the value needs a migration, and this is who says so."""
+    columns = {row["name"] for row in registry._db.execute("PRAGMA table_info(probes)")}
+
+    assert set(Probe.model_fields) <= columns
+
+
+def test_processes_that_create_the_file_at_once_agree(own_home: Path) -> None:
+    """Two agents may start their servers in the same second."""
+    starting = threading.Barrier(4)
+    errors: list[BaseException] = []
+
+    def create(name: str) -> None:
+        try:
+            starting.wait(timeout=30)
+            with closing(open_registry(own_home, FakeClock())) as registry:
+                registry.put_note(name, "here")
+        except BaseException as error:  # noqa: BLE001 - the test's thread reports it
+            errors.append(error)
+
+    threads = [threading.Thread(target=create, args=(str(number),)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+
+    assert errors == []
+    with closing(open_registry(own_home, FakeClock())) as registry:
+        assert [registry.get_note(str(number)) for number in range(4)] == ["here"] * 4
