@@ -9,9 +9,9 @@ import click
 
 from lmstrix.app import LMStrix
 from lmstrix.cli.command import TextCommand
-from lmstrix.cli.infer import Speaker, summary
+from lmstrix.cli.infer import Speaker
 from lmstrix.cli.options import json_option, reading
-from lmstrix.cli.output import emit_json, note, show_facts
+from lmstrix.cli.output import emit_json, show_facts
 from lmstrix.cli.progress import TestProgress
 from lmstrix.cli.session import Session
 from lmstrix.cli.views import limit_facts, one_line, tokens
@@ -23,6 +23,12 @@ DEMO_BUDGET: Final = "560MiB"
 """Memory that lets the demo's model load, but not with the context it declares."""
 DEMO_PROMPT: Final = "The capital of France is"
 _ANSWER_TOKENS: Final = 24
+_STEPS: Final = {
+    Proof.LOAD: "loading",
+    Proof.ANSWER: "answering within",
+    Proof.FILL: "filling",
+    Proof.RECALL: "recalling from",
+}
 
 
 class DemoResult(Value):
@@ -84,7 +90,6 @@ def play(session: Session, strix: LMStrix, file: Path, budget_bytes: int) -> Dem
         report = strix.test_context(
             key, proof=Proof.FILL, memory_budget=budget_bytes, on_event=progress
         )
-    note(f"stopped: {report.stopped_because}")
     if not session.as_json:
         _show_findings(report)
     completion = _speak(strix, report, budget_bytes) if report.limits.usable else None
@@ -94,23 +99,31 @@ def play(session: Session, strix: LMStrix, file: Path, budget_bytes: int) -> Dem
 
 
 def _show_findings(report: TestReport) -> None:
-    show_facts([("model", report.model), *limit_facts(report.limits)])
-    for line in _failures(report):
-        click.echo(line)
+    show_facts(
+        [
+            ("model", report.model),
+            *limit_facts(report.limits),
+            ("stopped because", report.stopped_because),
+            *_failure(report),
+        ]
+    )
 
 
-def _failures(report: TestReport) -> Sequence[str]:
-    """Return a line on the smallest context that failed, with the engine's own words."""
+def _failure(report: TestReport) -> Sequence[tuple[str, str]]:
+    """Return at which context and step the search failed first, and the engine's own words."""
     failed = [probe for probe in report.probes if probe.outcome and probe.outcome.refutes]
     smallest = min(failed, key=lambda probe: probe.requested, default=None)
     if smallest is None:
         return []
-    context, why = tokens(smallest.requested), one_line(smallest.detail)
-    return ["", f"{context} tokens: {smallest.outcome}", f"in the engine's words: {why}"]
+    step = "loading" if smallest.effective is None else _STEPS[smallest.proof]
+    return [
+        ("what failed", f"{step} {tokens(smallest.requested)} tokens: {smallest.outcome}"),
+        ("the engine said", one_line(smallest.detail)),
+    ]
 
 
 def _speak(strix: LMStrix, report: TestReport, budget_bytes: int) -> Completion:
-    completion = strix.infer(
+    return strix.infer(
         report.model,
         DEMO_PROMPT,
         in_ctx=report.limits.usable,
@@ -120,5 +133,3 @@ def _speak(strix: LMStrix, report: TestReport, budget_bytes: int) -> Completion:
         budget_bytes=budget_bytes,
         on_event=Speaker(stream=False),
     )
-    note(summary(completion))
-    return completion

@@ -2,7 +2,7 @@
 
 import re
 import sys
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -25,7 +25,11 @@ def output_context(text: str) -> int | str:
     return text if re.fullmatch(r"\d+(\.\d+)?%", text) else parse_tokens(text)
 
 
-SHARE = click.FloatRange(0, 1)
+_SHARE: Final = click.FloatRange(0, 1)
+_CUTS: Final = {
+    "length": "it was as long as `--out_ctx` allows",
+    "context": "the window was full",
+}
 
 
 @click.command("infer", cls=TextCommand)
@@ -46,12 +50,25 @@ SHARE = click.FloatRange(0, 1)
     help="Most tokens to generate: a number, or a share of the context, e.g. `25%`.",
 )
 @click.option("--system", default="", metavar="TEXT", help="System prompt.")
-@click.option("--temperature", type=click.FloatRange(min=0), help="0 is the most likely answer.")
-@click.option("--top_p", type=SHARE, help="Choose among tokens of this summed probability.")
-@click.option("--top_k", type=click.IntRange(min=0), help="Choose among this many tokens.")
-@click.option("--min_p", type=SHARE, help="Pass over tokens this much less likely than the best.")
-@click.option("--repeat_penalty", type=click.FloatRange(min=0), help="1 does not penalize.")
-@click.option("--seed", type=int, help="The same seed gives the same answer.")
+@click.option(
+    "--temperature", metavar="X", type=click.FloatRange(min=0), help="0 is the most likely answer."
+)
+@click.option(
+    "--top_p", metavar="X", type=_SHARE, help="Choose among tokens of this summed probability."
+)
+@click.option(
+    "--top_k", metavar="N", type=click.IntRange(min=0), help="Choose among this many tokens."
+)
+@click.option(
+    "--min_p",
+    metavar="X",
+    type=_SHARE,
+    help="Pass over tokens this much less likely than the best.",
+)
+@click.option(
+    "--repeat_penalty", metavar="X", type=click.FloatRange(min=0), help="1 penalizes nothing."
+)
+@click.option("--seed", metavar="N", type=int, help="The same seed gives the same answer.")
 @click.option("--stop", multiple=True, metavar="TEXT", help="Stop before this; may be repeated.")
 @click.option("--force-reload", is_flag=True, help="Load anew, even if a loaded copy would do.")
 @click.option("--no-stream", is_flag=True, help="Print the answer when it is complete.")
@@ -80,17 +97,15 @@ def command(  # noqa: PLR0913 - what is not the engine's is named here
     Example: lmstrix infer "Why is the sky blue?" gemma --out_ctx 200
     """
     text = read_prompt(prompt)
-    speaker = Speaker(stream=sys.stdout.isatty() and not no_stream and not session.as_json)
-    completion = session.strix.infer(
-        model, text, budget_bytes=memory_budget, raw=raw or None, on_event=speaker, **how
-    )
-    if session.as_json:
-        emit_json(completion)
-    else:
-        speaker.finish(completion.text)
-    for warning in completion.warnings:
-        note(f"warning: {warning}")
-    note(summary(completion))
+    stream = sys.stdout.isatty() and not no_stream and not session.as_json
+    speaker = Speaker(stream=stream)
+    try:
+        completion = session.strix.infer(
+            model, text, budget_bytes=memory_budget, raw=raw or None, on_event=speaker, **how
+        )
+    finally:
+        speaker.end_line()
+    show_answer(completion, streamed=stream, as_json=session.as_json)
 
 
 def read_prompt(prompt: str | None) -> str:
@@ -119,28 +134,31 @@ class Speaker:
 
     def __init__(self, *, stream: bool) -> None:
         self._stream = stream
-        self._last = ""
+        self._in_line = False
 
     def __call__(self, event: Event) -> None:
         """Show what matters of `event`."""
-        if event.kind in {"loading", "loaded", "reused"} and event.message:
-            note(event.message)
-        elif event.kind == "text" and event.text and self._stream:
+        if event.text and self._stream:
             click.echo(event.text, nl=False)
-            self._last = event.text
+            self._in_line = not event.text.endswith("\n")
+        elif event.message:
+            self.end_line()
+            note(event.message)
 
-    def finish(self, text: str) -> None:
-        """Print `text`, or what streaming left to print: the line break at its end."""
-        if not self._stream:
-            click.echo(text, nl=not text.endswith("\n"))
-        elif not self._last.endswith("\n"):
+    def end_line(self) -> None:
+        """End the line that streaming may have left open."""
+        if self._in_line:
             click.echo()
+            self._in_line = False
 
 
-def summary(completion: Completion) -> str:
-    """Return how long the inference took, and how fast it was."""
-    count, rate = completion.completion_tokens, completion.decode_tps
-    facts = [f"{count} tokens"] if count is not None else []
-    facts += [f"{rate:.1f} tok/s"] if rate is not None else []
-    measured = f" ({', '.join(facts)})" if facts else ""
-    return f"Inference completed in {completion.infer_s:.1f}s{measured}"
+def show_answer(completion: Completion, *, streamed: bool, as_json: bool) -> None:
+    """Print what streaming has not printed, and say on stderr what the user should know."""
+    if as_json:
+        emit_json(completion)
+    elif not streamed:
+        click.echo(completion.text, nl=not completion.text.endswith("\n"))
+    for warning in completion.warnings:
+        note(f"warning: {warning}")
+    if completion.truncated:
+        note(f"warning: the answer was cut, {_CUTS.get(completion.stop_reason, 'it was stopped')}")

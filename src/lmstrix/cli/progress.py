@@ -5,7 +5,6 @@ thing that matters. Rich redraws in a thread of its own, which only reads what i
 """
 
 import time
-from contextlib import ExitStack
 from types import TracebackType
 from typing import Final, Self
 
@@ -31,8 +30,6 @@ class TestProgress:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._console = Console(stderr=True, highlight=False)
-        self._live = self._console.is_terminal and not self._console.is_dumb_terminal
-        self._shown = ExitStack()
         self._began = time.monotonic()
         self._spinner = Spinner("dots")
         self._probing = "looking at the machine"
@@ -40,17 +37,18 @@ class TestProgress:
         self._done: float | None = None
         self._total: float | None = None
         self._ended: list[Probe] = []
+        # Comes last, for it asks for a first picture at once. Stdout is left to the data.
+        self._live = Live(
+            get_renderable=self._picture,
+            console=self._console,
+            transient=True,
+            redirect_stdout=False,
+        )
+        self._is_drawn = self._console.is_terminal and not self._console.is_dumb_terminal
 
     def __enter__(self) -> Self:
-        if self._live:
-            # Data has stdout to itself, also while the bar is drawn.
-            live = Live(
-                get_renderable=self._picture,
-                console=self._console,
-                transient=True,
-                redirect_stdout=False,
-            )
-            self._shown.enter_context(live)
+        if self._is_drawn:
+            self._live.start()
         return self
 
     def __exit__(
@@ -59,7 +57,7 @@ class TestProgress:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._shown.close()
+        self._live.stop()
 
     def __call__(self, event: Event) -> None:
         """Take note of `event`, and show what matters of it."""
@@ -83,7 +81,9 @@ class TestProgress:
             f"the probes of `{event.model}` that ended are recorded ({len(self._ended)}); "
             f"the one at {tokens(event.context)} tokens proves nothing"
         )
-        if not self._live:
+        if self._is_drawn:
+            self._live.refresh()
+        else:
             self._say(self._probing)
 
     def _end(self, probe: Probe, message: str) -> None:

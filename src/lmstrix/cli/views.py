@@ -7,7 +7,7 @@ from lmstrix.cli.output import UNKNOWN, show_table
 from lmstrix.sizes import show_bytes
 from lmstrix.values import Limits, Model, Probe, Status, TestReport
 
-_LIMIT_TITLES: Final = ("tested", "declared", "efficiency", "speed")
+_LIMIT_TITLES: Final = ("tested", "declared", "efficiency", "speed, tok/s")
 
 
 def show_models(models: Iterable[Model]) -> None:
@@ -43,7 +43,7 @@ def show_reports(reports: Iterable[TestReport]) -> None:
 def show_probes(probes: Iterable[Probe]) -> None:
     """Print a row for each probe, with the runtime's own words where it failed."""
     show_table(
-        ("model", "began", "context", "proof", "outcome", "load", "memory", "speed", "why"),
+        ("model", "began", "context", "proof", "outcome", "load", "memory", "speed, tok/s", "why"),
         [
             (
                 probe.model,

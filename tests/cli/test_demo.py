@@ -1,0 +1,113 @@
+"""`demo`: the whole of LMStrix in one command, here on a model that only pretends to be real."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from cli.conftest import Recorder, Run
+from lmstrix.backends.llamacpp import packaged
+from lmstrix.cli.demo import DEMO_BUDGET, DEMO_PROMPT, on_llamacpp
+from lmstrix.settings import Settings
+from lmstrix.sizes import parse_bytes
+from lmstrix.testing import FakeBackend, FakeModel
+from lmstrix.testing.model import recite
+from lmstrix.values import Completion, TestReport
+
+
+def answer(text: str) -> str:
+    """Return what a reader of a test's question would say, and how the demo's sentence goes on."""
+    return recite(text) if "access code" in text else " Paris."
+
+
+@pytest.fixture
+def models() -> Sequence[FakeModel]:
+    """A model that declares twice what it can hold in the demo's budget."""
+    fixed = parse_bytes(DEMO_BUDGET) // 2
+    return (
+        FakeModel(
+            key="gemma",
+            declared=32_768,
+            fixed_bytes=fixed,
+            bytes_per_token=fixed // 16_384,
+            chat_template=False,
+            reply=answer,
+        ),
+        FakeModel(key="gemma-of-somebody-else"),
+    )
+
+
+@pytest.fixture
+def backend(models: Sequence[FakeModel]) -> FakeBackend:
+    """A runtime with more memory than the demo allows."""
+    return FakeBackend(*models, budget_bytes=8 << 30)
+
+
+@pytest.fixture(autouse=True)
+def assembled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the package say that the fake's file is the one it assembled."""
+    monkeypatch.setattr(packaged, "assemble_demo_model", lambda _: Path("/models/gemma.gguf"))
+
+
+def facts(text: str) -> Mapping[str, str]:
+    """Return the facts printed, by name."""
+    lines = [line.split("  ", 1) for line in text.splitlines() if "  " in line]
+    return {name: value.strip() for name, value in lines}
+
+
+def test_demo_shows_the_limits_why_the_search_stopped_and_what_the_model_says(run: Run) -> None:
+    """A newcomer sees in a minute what the program is for."""
+    result = run("demo")
+
+    found = facts(result.stdout)
+    assert result.exit_code == 0
+    assert (found["declared"], found["usable"], found["refuted"]) == ("32,768", "16,384", "17,408")
+    assert found["memory per token"] == "17.5 KiB"
+    assert "17,408" in found["stopped because"]
+    assert found["what failed"] == "loading 17,408 tokens: out-of-memory"
+    assert found["the engine said"] == "out-of-memory as told"
+    assert result.stdout.endswith(f"\n{DEMO_PROMPT} Paris.\n")
+
+
+def test_demo_asks_the_model_at_the_limit_that_was_found(run: Run, strix: Recorder) -> None:
+    """The number is no decoration: it is the context that the model then runs in."""
+    run("demo")
+
+    assert strix.asked["in_ctx"] == 16_384
+    assert strix.asked["budget_bytes"] == parse_bytes(DEMO_BUDGET)
+    assert strix.asked["model"] == "gemma"
+
+
+def test_demo_with_json_is_one_document(run: Run) -> None:
+    """CI runs the demo, and reads what it found."""
+    found = json.loads(run("demo", "--json").stdout)
+
+    assert set(found) == {"report", "completion"}
+    assert TestReport.model_validate_json(json.dumps(found["report"])).limits.usable == 16_384
+    assert Completion.model_validate_json(json.dumps(found["completion"])).text == " Paris."
+
+
+def test_budget_that_nothing_fits_into_exits_1_without_a_completion(run: Run) -> None:
+    """There is no limit to run at; the report still says why."""
+    result = run("demo", "--memory-budget", "1MiB", "--json")
+
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["completion"] is None
+    assert json.loads(result.stdout)["report"]["status"] == "failed"
+
+
+def test_other_budget_finds_another_limit(run: Run) -> None:
+    """The budget binds: with more memory the model holds all that it declares."""
+    assert facts(run("demo", "--memory-budget", "1GiB").stdout)["usable"] == "32,768"
+
+
+def test_demo_looks_at_its_own_folder_beside_the_users(own_home: Path) -> None:
+    """The demo's model is found, and the user's models stay known."""
+    chosen = Settings.read(backend="lmstudio", models_dir="/theirs")
+
+    adapted = on_llamacpp(chosen)
+
+    assert adapted.backend == "llamacpp"
+    assert adapted.models_dirs == (Path("/theirs").absolute(), own_home / "models")
+    assert on_llamacpp(adapted) == adapted

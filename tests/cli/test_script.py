@@ -1,0 +1,64 @@
+"""The installed script: what only a process of its own can show."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from shutil import which
+
+from lmstrix import __version__
+
+SCRIPT = which("lmstrix", path=str(Path(sys.executable).parent)) or "lmstrix is not installed"
+
+
+def run(*args: str, stdin: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run the script with llama.cpp, where there is no model yet."""
+    return subprocess.run(
+        [SCRIPT, *args],
+        check=False,
+        input=stdin,
+        capture_output=True,
+        encoding="utf-8",
+        env={**os.environ, "LMSTRIX_BACKEND": "llamacpp", **environ},
+    )
+
+
+def test_script_and_module_are_the_same_program() -> None:
+    """`python -m lmstrix` serves where scripts are not on the path."""
+    module = subprocess.run(
+        [sys.executable, "-m", "lmstrix", "--help"], check=True, capture_output=True, text=True
+    )
+
+    assert run("--help").stdout == module.stdout
+    assert run("--version").stdout == f"lmstrix {__version__}\n"
+
+
+def test_streams_are_kept_apart(tmp_path: Path) -> None:
+    """Data on stdout, everything else on stderr, also when there are no data."""
+    (tmp_path / "broken.gguf").write_bytes(b"GGUX")
+
+    found = run("scan", "--json", LMSTRIX_MODELS_DIR=str(tmp_path))
+
+    assert found.returncode == 0
+    assert json.loads(found.stdout) == {"models": [], "total": 0, "next_offset": None}
+    assert "broken.gguf" in found.stderr
+
+
+def test_exit_codes_are_those_of_the_contract(own_home: Path) -> None:
+    """Scripts branch on them."""
+    assert run("list").returncode == 0
+    assert run("test", "nothing").returncode == 2
+    assert (
+        run("list", LMSTRIX_BACKEND="lmstudio", LMSTRIX_HOME=str(own_home / "new")).returncode == 3
+    )
+    (own_home / "registry.sqlite3").write_text("a poem", encoding="utf-8")
+    assert run("list").returncode == 4
+
+
+def test_text_that_the_encoding_lacks_does_not_end_the_run() -> None:
+    """A model may be asked for anything; an old terminal must survive the answer."""
+    told = run("test", "whale-🐋", PYTHONIOENCODING="cp1252", PYTHONUTF8="0")
+
+    assert told.returncode == 2
+    assert "`whale-\\U0001f40b`" in told.stderr
