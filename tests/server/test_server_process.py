@@ -1,42 +1,15 @@
 """The installed `lmstrix-mcp`: what it writes, and how it leaves."""
 
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from lmstrix import __version__
+from server.endings import ENDINGS, IN_TIME_S, Ending
 from server.wire import SCRIPT, Wire
-
-IN_TIME_S = 2.0
-"""Hosts kill a server that is still there two seconds after they closed its input."""
-
-Ending = Callable[[Wire], None]
-
-
-def close_input(wire: Wire) -> None:
-    """End as a host does."""
-    wire.leave()
-
-
-def interrupt(wire: Wire) -> None:
-    """End as Ctrl-C at a terminal does."""
-    wire.process.send_signal(signal.SIGINT)
-
-
-def terminate(wire: Wire) -> None:
-    """End as a service manager does."""
-    wire.process.send_signal(signal.SIGTERM)
-
-
-ENDINGS = [
-    pytest.param(close_input, 0, id="EOF"),
-    pytest.param(interrupt, 130, id="SIGINT"),
-    pytest.param(terminate, 143, id="SIGTERM"),
-]
 
 
 @pytest.fixture

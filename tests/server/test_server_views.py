@@ -34,22 +34,29 @@ def test_half_filled_window_is_half_a_probe() -> None:
     view = after(
         "test_context",
         {"kind": "probe-started", "done": 2, "total": 7},
-        {"kind": "prefill", "done": 500, "total": 1_000, "context": 8_192, "message": "reading"},
+        {"kind": "prefill", "done": 4_096, "total": 8_000, "context": 8_192, "message": "reading"},
     )
 
     assert (view.done, view.total, view.message) == (2.5, 7, "8,192 tokens: reading")
 
 
-@pytest.mark.parametrize("total", [1_000, 0, None])
-def test_probe_is_never_done_before_it_has_ended(total: int | None) -> None:
-    """The last token read is not yet an answer; and a runtime may not tell how far it is."""
+@pytest.mark.parametrize("context", [1_000, 900, None])
+def test_probe_is_never_done_before_it_has_ended(context: int | None) -> None:
+    """The last token read is not yet an answer."""
     view = after(
         "test_context",
         {"kind": "probe-started", "done": 2, "total": 7},
-        {"kind": "prefill", "done": 1_000, "total": total},
+        {"kind": "prefill", "done": 1_000, "total": 1_000, "context": context},
     )
 
     assert 2 <= view.done < 3
+
+
+def test_short_question_does_not_count_as_a_full_window() -> None:
+    """It is asked before the window is filled: the bar must not jump to its end."""
+    view = after("test_context", {"kind": "prefill", "done": 30, "total": 30, "context": 32_768})
+
+    assert view.done == 0
 
 
 def test_answer_counts_its_tokens() -> None:

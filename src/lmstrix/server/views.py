@@ -58,7 +58,7 @@ class JobView(Value):
         match event.kind:
             case "planned" | "probe-started" | "probe-ended" | "finished":
                 done, total = event.done or done, event.total or total
-            case "prefill" if self.kind == "test_context":
+            case "prefill" if self.kind == "test_context" and event.done is not None:
                 done = floor(done) + _part(event)
             case "decode" | "text" if self.kind == "infer":
                 done, total = event.done or done, event.total or total
@@ -105,5 +105,9 @@ class ModelPage(Value):
 
 
 def _part(event: Event) -> float:
-    """Return how much of a step is done, two digits, always less than all of it."""
-    return round(min(event.done / event.total, 0.99), 2) if event.done and event.total else 0
+    """Return how much of the window was read, two digits, always less than all of it.
+
+    Of the window and not of the prompt: a short question is asked before the window is filled.
+    """
+    read, window = event.done or 0, event.context or 0
+    return round(min(read / window, 0.99), 2) if window else 0
