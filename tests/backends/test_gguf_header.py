@@ -143,6 +143,17 @@ def test_values_by_layer_are_read_from_short_arrays(tmp_path: Path) -> None:
     assert found.sliding_window_pattern == (1, 1, 0)
 
 
+def test_values_by_layer_may_lie_far_in_front(tmp_path: Path) -> None:
+    """They are read last, when the walk is past a vocabulary that fills the memory it has."""
+    tokens = array(STRING, 20_000, text("a longer token") * 20_000)
+
+    found = said(
+        tmp_path, llama__attention__head_count_kv=[4, 8], tokenizer__ggml__tokens=tokens, z=1
+    )
+
+    assert found.head_count_kv == (4, 8)
+
+
 @pytest.mark.parametrize(
     "heads",
     [[1] * 5000, [1, -1], array(F32, 1, pack("<f", 1.0)), array(STRING, 1, text("1"))],

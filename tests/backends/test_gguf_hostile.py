@@ -96,6 +96,15 @@ def test_broken_header_is_an_error(tmp_path: Path, content: bytes) -> None:
     assert str(path) in str(caught.value)
 
 
+def test_claim_without_room_is_refused_before_any_of_it_is_walked(tmp_path: Path) -> None:
+    """A string takes eight bytes at least, so the file's size says how many there can be."""
+    path = tmp_path / "broken.gguf"
+    path.write_bytes(header({"t": array(STRING, 1000, text("a") * 400)}))
+
+    with pytest.raises(GGUFError, match="1000 strings, more than fit"):
+        read_header(path)
+
+
 @pytest.mark.parametrize("length", range(len(header()) - 1))
 def test_header_cut_short_anywhere_is_an_error(tmp_path: Path, length: int) -> None:
     """Downloads stop anywhere."""
@@ -119,12 +128,14 @@ def test_big_endian_file_is_told_from_a_broken_one(tmp_path: Path) -> None:
     "content",
     [
         header(tensor_count=2**25),
+        header(tensor_count=2**17 + 1),
         header(keys=2**24),
+        header([(f"k{n}", 1) for n in range(8193)]),
         header({"a": array(STRING, 2**25)}),
         header({"a": array(ARRAY, 2**25)}),
         header([(f"k{n}", Raw(STRING, pack("<Q", 0))) for n in range(8000)], keys=9000),
     ],
-    ids=["tensors", "keys", "strings", "arrays", "many keys"],
+    ids=["tensors", "many tensors", "keys", "many keys", "strings", "arrays", "empty keys"],
 )
 def test_claims_that_fit_into_a_huge_file_are_bounded_too(tmp_path: Path, content: bytes) -> None:
     """A sparse file costs its author nothing, and has room for any number of items."""
@@ -134,6 +145,18 @@ def test_claims_that_fit_into_a_huge_file_are_bounded_too(tmp_path: Path, conten
 
     with small_memory(), pytest.raises(GGUFError):
         read_header(path)
+
+
+def test_long_string_is_not_held(tmp_path: Path) -> None:
+    """A string costs its author eight bytes, whatever length it claims."""
+    path = tmp_path / "sparse.gguf"
+    path.write_bytes(header([("a", Raw(STRING, pack("<Q", 200 * 2**20)))]))
+    os.truncate(path, 2**30)
+
+    with small_memory():
+        found = read_header(path)
+
+    assert found.architecture is None
 
 
 def test_strings_far_apart_cannot_have_the_whole_file_read(tmp_path: Path) -> None:

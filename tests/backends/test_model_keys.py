@@ -96,7 +96,7 @@ def test_quantizations_of_one_model_are_told_apart() -> None:
 
 def test_publishers_of_one_file_are_told_apart() -> None:
     """In LM Studio's layout the publisher is the folder above the repository."""
-    assert keys("/m/one/a-GGUF/a-Q8_0.gguf", "/m/Two/a-GGUF/a-Q8_0.gguf") == ["one/a", "two/a"]
+    assert keys("/m/one/a-GGUF/a-Q8_0.gguf", "/m/Two/a/a-Q8_0.gguf") == ["one/a", "two/a"]
 
 
 def test_folders_of_one_publisher_are_told_apart() -> None:
