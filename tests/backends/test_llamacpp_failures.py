@@ -12,8 +12,10 @@ import pytest
 
 from backends.engine_calls import GREEDY, RAW, engine_pid, request_for
 from lmstrix.backends.llamacpp.backend import LlamaCppBackend
+from lmstrix.backends.llamacpp.copy import refusal
 from lmstrix.backends.llamacpp.failures import classify, last_words
 from lmstrix.backends.llamacpp.packaged import assemble_demo_model
+from lmstrix.backends.llamacpp.wire import RefusedError
 from lmstrix.errors import BackendUnavailableError, GenerationError, ModelLoadError
 from lmstrix.ports import LoadRequest, Sampling, Tick
 from lmstrix.values import LoadConfig, Model, Outcome
@@ -251,6 +253,16 @@ def test_an_end_is_classified_by_words_then_by_status(
 ) -> None:
     """The engine's own words win: an abort for want of memory is want of memory."""
     assert classify(status, [line]) is outcome
+
+
+def test_a_refusal_for_want_of_memory_is_out_of_memory() -> None:
+    """Seen on gemma-3-270m, filled close to its budget: the request ends, the engine lives on."""
+    body = b'{"error": {"code": 500, "message": "got exception: std::bad_alloc"}}'
+
+    for told, outcome in ((body, Outcome.OUT_OF_MEMORY), (b"<html>", Outcome.UNKNOWN)):
+        error = refusal(RefusedError(500, told))
+        assert isinstance(error, GenerationError)
+        assert error.outcome == outcome
 
 
 def test_last_words_are_the_telling_lines_without_their_prefix() -> None:

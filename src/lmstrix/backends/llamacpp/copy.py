@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final
 
+from lmstrix.backends.llamacpp.failures import tells_want_of_memory
 from lmstrix.backends.llamacpp.process import EngineProcess
 from lmstrix.backends.llamacpp.wire import BrokenError, RefusedError, Stream, Wire
 from lmstrix.errors import GenerationError, PromptTooLongError
@@ -68,7 +69,7 @@ class LoadedCopy:
                 f"the engine was silent for {stall_s:.0f} s", outcome=Outcome.TIMED_OUT
             ) from error
         except RefusedError as error:
-            raise _refusal(error) from error
+            raise refusal(error) from error
         except BrokenError as error:
             raise self._lost(error) from error
         finally:
@@ -114,7 +115,7 @@ class LoadedCopy:
         try:
             return self._wire.call(path, body)
         except RefusedError as error:
-            raise _refusal(error) from error
+            raise refusal(error) from error
         except BrokenError as error:
             raise self._lost(error) from error
 
@@ -149,13 +150,14 @@ def _tick(part: dict[str, Any]) -> Tick:
     return Tick(phase="decode", done=part.get("tokens_predicted"), text=part.get("content", ""))
 
 
-def _refusal(error: RefusedError) -> GenerationError | PromptTooLongError:
+def refusal(error: RefusedError) -> GenerationError | PromptTooLongError:
+    """Return what it means that the engine refused a request."""
     told = error.told
     if told.get("type") == "exceed_context_size_error":
         return PromptTooLongError(prompt_tokens=told["n_prompt_tokens"], context=told["n_ctx"])
-    return GenerationError(
-        f"the engine refused: {error}", outcome=Outcome.UNKNOWN, detail=str(error)
-    )
+    # An allocation that fails while the engine answers ends the request, not the process.
+    outcome = Outcome.OUT_OF_MEMORY if tells_want_of_memory(str(error)) else Outcome.UNKNOWN
+    return GenerationError(f"the engine refused: {error}", outcome=outcome, detail=str(error))
 
 
 def _generation(text: str, final: dict[str, Any], context: int) -> Generation:

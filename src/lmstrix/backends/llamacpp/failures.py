@@ -32,7 +32,7 @@ def classify(status: int, lines: Sequence[str]) -> Outcome:
         status: Its exit status; negative for a signal, as `subprocess` gives it.
         lines: The last lines it printed, in order.
     """
-    if any(_OUT_OF_MEMORY.search(line) for line in lines):
+    if any(tells_want_of_memory(line) for line in lines):
         return Outcome.OUT_OF_MEMORY
     if status == -signal.SIGKILL:
         # Nobody but the kernel, short of memory, kills an engine that we did not kill.
@@ -40,6 +40,11 @@ def classify(status: int, lines: Sequence[str]) -> Outcome:
     if status < 0 or status >= 128:
         return Outcome.CRASHED
     return Outcome.UNKNOWN
+
+
+def tells_want_of_memory(words: str) -> bool:
+    """Return whether the engine's `words` say that it could not get memory."""
+    return _OUT_OF_MEMORY.search(words) is not None
 
 
 def last_words(status: int | None, lines: Sequence[str]) -> str:

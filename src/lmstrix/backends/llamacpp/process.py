@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 Failure = TypeVar("Failure", ModelLoadError, GenerationError)
 
 PRIVATE_COUNTED: Final = sys.platform.startswith("linux")
+STACKS: Final = 2**20
+"""Bytes by which a reading may exceed a limit that the kernel keeps: it does not limit stacks."""
 TAIL_LINES: Final = 200
 SECRETS: Final = ("LM_API_TOKEN", "LMSTUDIO_API_TOKEN", "HF_TOKEN")
 
@@ -108,7 +110,7 @@ class EngineProcess:
         if taken is None:
             return
         self._peak = max(taken, self._peak or 0)
-        if self._budget is not None and taken > self._budget:
+        if self._budget is not None and taken > self._budget + STACKS:
             self._overrun = True
             self._child.kill()
 
