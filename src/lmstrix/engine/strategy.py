@@ -32,8 +32,8 @@ class SearchSpace:
     first: int | None = None
 
     def __post_init__(self) -> None:
-        numbers = (self.ceiling, self.granularity, self.threshold, self.floor, self.first or 1)
-        if min(numbers) < 1:
+        numbers = [self.ceiling, self.granularity, self.threshold, self.floor]
+        if min(numbers if self.first is None else [*numbers, self.first]) < 1:
             raise RequestError("a search is made in positive numbers of tokens")
 
     @property
@@ -89,7 +89,7 @@ class Bisect:
             return self._inconclusive
         if self._refuted is None:
             return f"{self._passed:,} tokens passed, and there is nothing larger to try"
-        failure = f"{self._refuted:,} failed: {self._failures[self._refuted]}"
+        failure = f"{self._refuted:,} tokens failed: {self._failures[self._refuted]}"
         return f"{self._passed:,} tokens passed, {failure}" if self._passes else failure
 
     def next_context(self) -> int | None:
@@ -156,7 +156,8 @@ def open_strategy(name: str, space: SearchSpace) -> Strategy:
 
 def most_probes(space: SearchSpace) -> int:
     """Return how many probes halving `space` takes at most."""
-    start, threshold = space.start, space.clamp(space.ceiling)
+    start = min(space.start, space.first or space.start)
+    threshold = space.clamp(space.ceiling)
     below = len(space.grid(start, threshold)) + (threshold > start)
     above = len(space.grid(threshold, space.ceiling)) + (space.ceiling > threshold)
     openings = 1 if space.first is None else 2

@@ -65,8 +65,9 @@ class FakeLoaded:
             Call(name="complete", identifier=self.identifier, prompt=prompt, sampling=sampling)
         )
         asked = count_pieces(prompt)
-        if asked >= self.context:
-            raise PromptTooLongError(prompt_tokens=asked, context=self.context)
+        room = min(self.context, self.model.admits or self.context)
+        if asked >= room:
+            raise PromptTooLongError(prompt_tokens=asked, context=room)
         seen = min(asked, self.model.sees or asked)
         self._prefill(seen, on_tick)
         self._fail(asked, stall_s)
@@ -229,15 +230,14 @@ class FakeBackend:
 
     def _admit(self, fake: FakeModel, request: LoadRequest) -> int:
         asked = request.context or fake.default_context
-        context = min(asked, fake.resizes_to or asked)
+        context = fake.effective(asked)
         outcome = fake.fails_load.get(asked, Outcome.PASSED)
-        if outcome is Outcome.PASSED and fake.refused_above is not None:
-            outcome = Outcome.REFUSED if asked > fake.refused_above else outcome
-        caps = [cap for cap in (self.spare_bytes(), request.budget_bytes) if cap is not None]
-        if outcome is Outcome.PASSED and caps and fake.memory_bytes(context) > min(caps):
-            outcome = Outcome.OUT_OF_MEMORY
+        if outcome is Outcome.PASSED:
+            outcome = self._fate(fake, asked, fake.memory_bytes(context), request.budget_bytes)
         if outcome is Outcome.UNAVAILABLE:
             raise BackendUnavailableError("the fake runtime went away")
+        if outcome is Outcome.TIMED_OUT:
+            self.clock.advance(request.timeout_s)
         if outcome is not Outcome.PASSED:
             raise ModelLoadError(
                 f"`{fake.key}` did not load at {asked} tokens",
@@ -245,3 +245,10 @@ class FakeBackend:
                 detail=f"{outcome} as told",
             )
         return context
+
+    def _fate(self, fake: FakeModel, asked: int, bytes_taken: int, budget: int | None) -> Outcome:
+        """Return what guardrail and memory make of a load that nothing else speaks against."""
+        if fake.refused_above is not None and asked > fake.refused_above:
+            return Outcome.REFUSED
+        caps = [cap for cap in (self.spare_bytes(), budget) if cap is not None]
+        return Outcome.OUT_OF_MEMORY if caps and bytes_taken > min(caps) else Outcome.PASSED

@@ -47,12 +47,16 @@ class FakeModel:
     declared: int | None = 131_072
     fixed_bytes: int = 1 << 30
     bytes_per_token: int = 64 << 10
+    rounds_to: int = 1
+    """Contexts are rounded up to a multiple of this, as llama.cpp does to 256."""
     resizes_to: int | None = None
     """No copy gets a larger context than this, whatever was asked for."""
     refused_above: int | None = None
     """The guardrail: larger contexts are refused, whatever memory there is."""
+    admits: int | None = None
+    """Longest prompt that is not refused as too long, whatever context the copy claims."""
     holds: int | None = None
-    """Longest prompt that the copy survives; a longer one crashes it."""
+    """Longest prompt that a copy survives; a longer one crashes it."""
     understands: int | None = None
     """Longest prompt that is answered rightly."""
     sees: int | None = None
@@ -70,6 +74,11 @@ class FakeModel:
     def memory_bytes(self, context: int) -> int:
         """Return what a copy of that context takes, in bytes."""
         return self.fixed_bytes + self.bytes_per_token * context
+
+    def effective(self, asked: int) -> int:
+        """Return the context that a copy gets when `asked` is asked for."""
+        rounded = -(-asked // self.rounds_to) * self.rounds_to
+        return min(rounded, self.resizes_to or rounded)
 
     def described(self, backend: str) -> Model:
         """Return the model as its runtime lists it."""
