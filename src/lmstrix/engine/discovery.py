@@ -143,14 +143,22 @@ class _Test:
         return strategy.stopped_because
 
     def _certify(self, found: int) -> str:
-        """Prove `found` as the plan wants it, or what lies below; return why that ended, if not."""
-        probe = self._probe(found, self.plan.proof)
-        if probe.passed:
+        """Prove `found` as the plan wants it, or what lies below; return why that ended, if not.
+
+        A window that cannot be filled is most often a little too large, and filling is dear: so the
+        way down starts with small steps, which double, instead of in the middle.
+        """
+        tried = [self._probe(found, self.plan.proof)]
+        if tried[0].passed:
             return ""
         space, forecast = descent(self.plan, self.admission, found)
-        if probe.outcome is not None and probe.outcome.refutes:
+        if _refutes(tried[0]):
             self._announce(forecast)
-        return self._search(space, self.plan.proof, probe)
+        grid = step = space.granularity
+        while _refutes(tried[-1]) and (context := (found - step) // grid * grid) > space.start:
+            tried.append(self._probe(context, self.plan.proof))
+            step *= 2
+        return self._search(space, self.plan.proof, *tried)
 
     def _largest_loaded(self) -> int | None:
         """Return the largest context that was loaded, be it in place of another one."""
@@ -217,6 +225,10 @@ class _Test:
     def _undecided(self, opened: Probe, why: str) -> Probe:
         end = {"outcome": Outcome.UNKNOWN, "detail": why, "ended_at": self.clock.now()}
         return Probe.model_validate({**dict(opened), **end})
+
+
+def _refutes(probe: Probe) -> bool:
+    return probe.outcome is not None and probe.outcome.refutes
 
 
 def _result(probe: Probe) -> str:
