@@ -8,14 +8,14 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from lmstrix.backends import open_backend
 from lmstrix.clock import SystemClock
 from lmstrix.engine.catalogue import Query, resolve, select, with_loaded
 from lmstrix.engine.discovery import TestPlan, run_test
 from lmstrix.engine.events import OnEvent, ignore
-from lmstrix.engine.inference import InferRequest, run_infer
+from lmstrix.engine.inference import InferOptions, InferRequest, run_infer
 from lmstrix.ports import Backend, Clock, Registry
 from lmstrix.registry import open_registry
 from lmstrix.settings import Settings
@@ -144,7 +144,7 @@ class LMStrix:
             known = self._known()
         return resolve(name, known)
 
-    def test_context(
+    def test_context(  # noqa: PLR0913 - a public call names every option
         self,
         model: str,
         *,
@@ -207,7 +207,7 @@ class LMStrix:
         prompt: str = "",
         *,
         on_event: OnEvent = ignore,
-        **options: Any,
+        **options: Unpack[InferOptions],
     ) -> Completion:
         """Answer `prompt` with `model`, loaded only if no loaded copy will do.
 

@@ -7,7 +7,7 @@ nobody wants to pay for two. Copies that somebody else loaded are used, and neve
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from lmstrix.engine.events import Kind, OnEvent, ignore
 from lmstrix.engine.loading import STEP, LoadPlan, Room, limit_of, plan_load
@@ -26,6 +26,25 @@ from lmstrix.values import Completion, Event, LoadConfig, LoadedModel, Model
 
 TEMPLATE_TOKENS = 64
 """What a chat template adds at most, for a guess made before the model can count."""
+
+
+class InferOptions(TypedDict, total=False):
+    """The fields of an `InferRequest` that a caller may leave out."""
+
+    system: str
+    in_ctx: int | None
+    out_ctx: int | str | None
+    temperature: float | None
+    top_p: float | None
+    top_k: int | None
+    min_p: float | None
+    repeat_penalty: float | None
+    seed: int | None
+    stop: tuple[str, ...]
+    raw: bool | None
+    force_reload: bool
+    budget_bytes: int | None
+    timeout_s: float
 
 
 @dataclass(frozen=True, kw_only=True)
