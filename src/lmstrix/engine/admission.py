@@ -1,10 +1,10 @@
 """What a test may do before it does anything: is the request sound, how far, at what cost. Pure."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from lmstrix.engine.strategy import SearchSpace, most_probes, open_strategy
+from lmstrix.engine.strategy import SearchSpace, most_probes, most_to_descend, open_strategy
 from lmstrix.errors import ContextTooLongError, RequestError
 from lmstrix.sizes import show_bytes
 from lmstrix.values import Forecast, LoadConfig, Model, Outcome, Probe, Proof
@@ -90,8 +90,11 @@ def admit(
             hint="`--proof fill` is the strongest there is",
         )
     barred = None if plan.force else smallest_interrupted(earlier)
-    ceiling = _ceiling(model, plan, barred)
-    space = SearchSpace(ceiling=ceiling, granularity=plan.granularity, threshold=plan.threshold)
+    space = SearchSpace(
+        ceiling=_asked(model, plan), granularity=plan.granularity, threshold=plan.threshold
+    )
+    if barred is not None and barred <= space.ceiling:
+        space = replace(space, ceiling=_below(barred, model, plan))
     open_strategy(plan.strategy, space)  # an unknown one is refused before anything is loaded
     caps = [cap for cap in (plan.chosen_budget, spare_bytes) if cap is not None]
     cap = min(caps, default=None)
@@ -119,9 +122,9 @@ def smallest_interrupted(earlier: Iterable[Probe]) -> int | None:
 
 
 def descent(plan: TestPlan, admission: Admission, found: int) -> tuple[SearchSpace, Forecast]:
-    """Return where to go on, and at what cost, when `found` loads but fails the proof."""
+    """Return where to go on, and at what cost, if `found` fails the proof."""
     space = SearchSpace(ceiling=found, granularity=plan.granularity, threshold=found)
-    probes = most_probes(space)
+    probes = most_to_descend(space) - 1
     return space, Forecast(
         probes=probes,
         prefill_tokens=probes * _prefill(plan.proof, found),
@@ -143,7 +146,8 @@ def describe(forecast: Forecast) -> str:
     return ", ".join(parts)
 
 
-def _ceiling(model: Model, plan: TestPlan, barred: int | None) -> int:
+def _asked(model: Model, plan: TestPlan) -> int:
+    """Return the largest context that the plan speaks of."""
     declared, asked = model.declared_context, plan.context or model.declared_context
     if asked is None:
         raise RequestError(
@@ -157,15 +161,18 @@ def _ceiling(model: Model, plan: TestPlan, barred: int | None) -> int:
             available=declared,
             hint=f"ask for {declared} tokens at most",
         )
-    allowed = asked
-    if barred is not None and barred <= asked:
-        allowed = 0 if plan.context else (barred - 1) // plan.granularity * plan.granularity
-    if allowed < 1:
+    return asked
+
+
+def _below(barred: int, model: Model, plan: TestPlan) -> int:
+    """Return the largest context to search up to, below one that was interrupted."""
+    below = (barred - 1) // plan.granularity * plan.granularity
+    if plan.context is not None or below < 1:
         raise RequestError(
             f"a probe of `{model.key}` at {barred:,} tokens was interrupted",
             hint=f"`lmstrix test {model.key} --force` tries that size again",
         )
-    return allowed
+    return below
 
 
 def _forecast(

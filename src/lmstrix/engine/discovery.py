@@ -4,8 +4,8 @@ The row of a probe is in the registry before the probe starts, and is closed how
 by the death of the process. A probe that the caller stopped is closed as `unknown`: being stopped
 is no evidence against a size. Only a dead process leaves `interrupted` behind.
 
-A full window is expensive, so a test for `fill` searches by loading and then fills the largest
-context that loaded. Only if that fails does it search on, below, by filling.
+A full window is expensive, so a test for `fill` searches with a short question, and then fills the
+largest context that answered it. Only if that fails does it search on, below, by filling.
 """
 
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from lmstrix.engine.admission import Admission, TestPlan, admit, descent, descri
 from lmstrix.engine.events import Kind, OnEvent, ignore
 from lmstrix.engine.limits import derive_limits
 from lmstrix.engine.probing import Trial, Tried, run_probe
-from lmstrix.engine.strategy import SearchSpace, open_strategy
+from lmstrix.engine.strategy import Descend, Strategy, open_strategy
 from lmstrix.errors import LMStrixError
 from lmstrix.ports import Backend, Clock, Registry
 from lmstrix.sizes import show_bytes
@@ -109,7 +109,8 @@ class _Test:
         if plan.context is not None:
             probe = self._probe(plan.context, plan.proof)
             return f"one probe at {probe.requested:,} tokens was asked for"
-        stopped_because = self._search(admission.space, plan.searching)
+        search = open_strategy(plan.strategy, admission.space)
+        stopped_because = self._follow(search, plan.searching)
         if admission.barred is not None:
             stopped_because += f"; a probe at {admission.barred:,} tokens was interrupted before"
         found = self._largest_loaded()
@@ -134,31 +135,22 @@ class _Test:
         self.total = len(self.probes) + forecast.probes
         self.tell("planned", describe(forecast), forecast=forecast)
 
-    def _search(self, space: SearchSpace, proof: Proof, *known: Probe) -> str:
-        strategy = open_strategy(self.plan.strategy, space)
-        for probe in known:
-            strategy.tell(probe)
+    def _follow(self, strategy: Strategy, proof: Proof) -> str:
         while (context := strategy.next_context()) is not None:
             strategy.tell(self._probe(context, proof))
         return strategy.stopped_because
 
     def _certify(self, found: int) -> str:
-        """Prove `found` as the plan wants it, or what lies below; return why that ended, if not.
-
-        A window that cannot be filled is most often a little too large, and filling is dear: so the
-        way down starts with small steps, which double, instead of in the middle.
-        """
-        tried = [self._probe(found, self.plan.proof)]
-        if tried[0].passed:
-            return ""
+        """Prove `found` as the plan wants it, or what lies below; return why that ended, if not."""
         space, forecast = descent(self.plan, self.admission, found)
-        if _refutes(tried[0]):
+        strategy = Descend(space)
+        probe = self._probe(found, self.plan.proof)
+        if probe.passed:
+            return ""
+        strategy.tell(probe)
+        if strategy.next_context() is not None:
             self._announce(forecast)
-        grid = step = space.granularity
-        while _refutes(tried[-1]) and (context := (found - step) // grid * grid) > space.start:
-            tried.append(self._probe(context, self.plan.proof))
-            step *= 2
-        return self._search(space, self.plan.proof, *tried)
+        return self._follow(strategy, self.plan.proof)
 
     def _largest_loaded(self) -> int | None:
         """Return the largest context that was loaded, be it in place of another one."""
@@ -225,10 +217,6 @@ class _Test:
     def _undecided(self, opened: Probe, why: str) -> Probe:
         end = {"outcome": Outcome.UNKNOWN, "detail": why, "ended_at": self.clock.now()}
         return Probe.model_validate({**dict(opened), **end})
-
-
-def _refutes(probe: Probe) -> bool:
-    return probe.outcome is not None and probe.outcome.refutes
 
 
 def _result(probe: Probe) -> str:

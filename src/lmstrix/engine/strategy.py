@@ -142,6 +142,22 @@ class Bisect:
         return grid[middle] if middle < len(grid) else top
 
 
+class Descend(Bisect):
+    """Begin at the ceiling, and go down in steps that double until one passes; then halve the gap.
+
+    For a ceiling that is expected to pass, where a miss is most often a near one and probes are
+    dear. The threshold is taken to have passed.
+    """
+
+    def _opening(self) -> int | None:
+        space, misses = self._space, len(self._failures)
+        if misses == 0:
+            return space.ceiling
+        step = space.granularity << (misses - 1)
+        lower = (space.ceiling - step) // space.granularity * space.granularity
+        return lower if lower > space.start else super()._opening()
+
+
 def open_strategy(name: str, space: SearchSpace) -> Strategy:
     """Return the strategy called `name`, ready to search `space`.
 
@@ -162,6 +178,12 @@ def most_probes(space: SearchSpace) -> int:
     above = len(space.grid(threshold, space.ceiling)) + (space.ceiling > threshold)
     openings = 1 if space.first is None else 2
     return openings + below.bit_length() + above.bit_length()
+
+
+def most_to_descend(space: SearchSpace) -> int:
+    """Return how many probes `Descend` takes at most."""
+    steps = len(space.grid(space.start, space.ceiling)).bit_length()
+    return 2 + 2 * steps
 
 
 def _inconclusive(probe: Probe) -> str:

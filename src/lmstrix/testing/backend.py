@@ -70,9 +70,10 @@ class FakeLoaded:
             raise PromptTooLongError(prompt_tokens=asked, context=room)
         seen = min(asked, self.model.sees or asked)
         self._prefill(seen, on_tick)
-        self._fail(asked, stall_s)
+        fate = self.model.fate(self.context, seen)
+        self._fail(fate, stall_s)
         text = prompt.text if seen == asked else "".join(pieces(prompt.text)[asked - seen :])
-        return self._answer(text, seen, sampling, on_tick)
+        return self._say(self._words(text, fate), seen, sampling, on_tick)
 
     def unload(self) -> None:
         """Release the copy."""
@@ -84,29 +85,24 @@ class FakeLoaded:
             if on_tick is not None:
                 on_tick(Tick(phase="prefill", done=done, total=tokens))
 
-    def _fail(self, asked: int, stall_s: float) -> None:
-        outcome = self.model.fails_answer.get(self.context, Outcome.PASSED)
-        if self.model.holds is not None and asked > self.model.holds:
-            outcome = Outcome.CRASHED
-        if outcome is Outcome.UNAVAILABLE:
+    def _fail(self, fate: Outcome, stall_s: float) -> None:
+        if fate is Outcome.UNAVAILABLE:
             raise BackendUnavailableError("the fake runtime went away")
-        if outcome is Outcome.TIMED_OUT:
+        if fate is Outcome.TIMED_OUT:
             self._backend.clock.advance(stall_s)
-        if outcome not in {Outcome.PASSED, Outcome.WRONG_ANSWER, Outcome.NO_ANSWER}:
-            raise GenerationError("the fake failed", outcome=outcome, detail=f"{outcome} as told")
+        if fate not in {Outcome.PASSED, Outcome.WRONG_ANSWER, Outcome.NO_ANSWER}:
+            raise GenerationError("the fake failed", outcome=fate, detail=f"{fate} as told")
 
-    def _answer(
-        self, text: str, seen: int, sampling: Sampling, on_tick: OnTick | None
+    def _words(self, text: str, fate: Outcome) -> str:
+        if fate is Outcome.NO_ANSWER:
+            return ""
+        return " It is 1000001." if fate is Outcome.WRONG_ANSWER else self.model.reply(text)
+
+    def _say(
+        self, answer: str, seen: int, sampling: Sampling, on_tick: OnTick | None
     ) -> Generation:
-        scripted = self.model.fails_answer.get(self.context)
-        lost = self.model.understands is not None and seen > self.model.understands
-        answer = self.model.reply(text)
-        if scripted is Outcome.WRONG_ANSWER or lost:
-            answer = " It is 1000001."
-        elif scripted is Outcome.NO_ANSWER:
-            answer = ""
         for stop in sampling.stop:
-            answer = answer.split(stop)[0]
+            answer = answer.split(stop, maxsplit=1)[0]
         room = min(sampling.max_tokens, self.context - seen)
         said = pieces(answer)[:room]
         for number, piece in enumerate(said, start=1):

@@ -39,8 +39,9 @@ def recite(text: str) -> str:
 class FakeModel:
     """A model whose copy takes `fixed_bytes + bytes_per_token * context` of memory once loaded.
 
-    Contexts are in tokens. `fails_load` and `fails_answer` say how a load, or a generation, at
-    exactly that context ends; `passed` there is no failure.
+    Contexts are in tokens. `fails_load`, `fails_answer` and `fails_fill` say how a load, an answer,
+    or an answer to a prompt that fills more than half the window ends at exactly that context;
+    `passed` there is no failure.
     """
 
     key: str = "fake"
@@ -63,6 +64,7 @@ class FakeModel:
     """Longest prompt that is not cut, silently, at its start."""
     fails_load: Mapping[int, Outcome] = field(default_factory=dict)
     fails_answer: Mapping[int, Outcome] = field(default_factory=dict)
+    fails_fill: Mapping[int, Outcome] = field(default_factory=dict)
     chat_template: bool = True
     default_context: int = 4_096
     """What the runtime chooses when no context is asked for."""
@@ -74,6 +76,16 @@ class FakeModel:
     def memory_bytes(self, context: int) -> int:
         """Return what a copy of that context takes, in bytes."""
         return self.fixed_bytes + self.bytes_per_token * context
+
+    def fate(self, context: int, prompt_tokens: int) -> Outcome:
+        """Return how an answer to so long a prompt ends."""
+        if self.holds is not None and prompt_tokens > self.holds:
+            return Outcome.CRASHED
+        if 2 * prompt_tokens > context and context in self.fails_fill:
+            return self.fails_fill[context]
+        if self.understands is not None and prompt_tokens > self.understands:
+            return Outcome.WRONG_ANSWER
+        return self.fails_answer.get(context, Outcome.PASSED)
 
     def effective(self, asked: int) -> int:
         """Return the context that a copy gets when `asked` is asked for."""
