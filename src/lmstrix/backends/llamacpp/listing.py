@@ -5,7 +5,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from stat import S_ISREG
 from typing import Final
 
 from lmstrix.backends.llamacpp.names import printable, split_part
@@ -103,7 +102,5 @@ def _model_file(entry: os.DirEntry[str], folder: str) -> ModelFile:
         raise GGUFError(path, "its name is not valid text") from error
     except OSError as error:
         raise GGUFError(path, os_reason(error)) from error
-    if not S_ISREG(stat.st_mode):
-        raise GGUFError(path, "it is not a regular file")
     stem, number, total = split_part(entry.name[: -len(_EXTENSION)])
     return ModelFile(path, folder, stat, stem, number, total)
