@@ -7,18 +7,13 @@ from typing import Any, Protocol
 import pytest
 from click.testing import CliRunner, Result
 
+from cli.answers import answering
 from lmstrix import LMStrix, Settings
 from lmstrix.cli import cli
 from lmstrix.testing import FakeBackend, FakeModel, MemoryRegistry
-from lmstrix.testing.model import recite
 from lmstrix.values import Completion, TestReport
 
 GIB = 1 << 30
-
-
-def answer(text: str) -> str:
-    """Return what a reader of a test's question would say, and `forty-two` to anything else."""
-    return recite(text) if "access code" in text else "forty-two"
 
 
 class Recorder(LMStrix):
@@ -53,7 +48,7 @@ class Run(Protocol):
 def models() -> Sequence[FakeModel]:
     """Two models: one that holds little in 2 GiB, one whose key looks like rich's markup."""
     return (
-        FakeModel(key="tiny", declared=32_768, reply=answer),
+        FakeModel(key="tiny", declared=32_768, reply=answering("forty-two")),
         FakeModel(key="[a]", declared=8_192, bytes_per_token=1 << 10),
     )
 

@@ -7,6 +7,7 @@ on stderr; closing the runtime is said there, too.
 import sys
 import threading
 
+from cli.answers import answering
 from lmstrix import app
 from lmstrix.cli import main
 from lmstrix.ports import LoadRequest, OnTick
@@ -36,6 +37,6 @@ class Stuck(FakeBackend):
 
 
 if __name__ == "__main__":
-    tiny = FakeModel(key="tiny", declared=32_768, reply=lambda _: "forty-two")
+    tiny = FakeModel(key="tiny", declared=32_768, reply=answering("forty-two"))
     vars(app)["open_backend"] = lambda _: Stuck(tiny)
     main()

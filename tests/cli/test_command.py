@@ -71,7 +71,7 @@ def test_underscore_and_hyphen_name_the_same_option(flag: str, option: str) -> N
     assert got == {"prompt": "say_it", "model": "", "in_ctx": "a_b", "no_stream": True}
 
 
-@pytest.mark.parametrize("args", [["x", "--in_cxt", "1"], ["x", "-q"], ["-5 + 3", "--in_ctx"]])
+@pytest.mark.parametrize("args", [["x", "--in_cxt", "1"], ["x", "-q"], ["x", "--in_ctx"]])
 def test_mistyped_option_is_a_mistake_and_not_a_prompt(args: list[str]) -> None:
     """A silent change of meaning would be worse than an error."""
     code, got = parse(*args)

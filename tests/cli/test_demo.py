@@ -6,19 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from cli.answers import answering
 from cli.conftest import Recorder, Run
 from lmstrix.backends.llamacpp import packaged
 from lmstrix.cli.demo import DEMO_BUDGET, DEMO_PROMPT, on_llamacpp
 from lmstrix.settings import Settings
 from lmstrix.sizes import parse_bytes
 from lmstrix.testing import FakeBackend, FakeModel
-from lmstrix.testing.model import recite
 from lmstrix.values import Completion, TestReport
-
-
-def answer(text: str) -> str:
-    """Return what a reader of a test's question would say, and how the demo's sentence goes on."""
-    return recite(text) if "access code" in text else " Paris."
 
 
 @pytest.fixture
@@ -32,9 +27,9 @@ def models() -> Sequence[FakeModel]:
             fixed_bytes=fixed,
             bytes_per_token=fixed // 16_384,
             chat_template=False,
-            reply=answer,
+            reply=answering(" Paris."),
         ),
-        FakeModel(key="gemma-of-somebody-else"),
+        FakeModel(key="a-model-of-somebody-else"),
     )
 
 

@@ -128,8 +128,9 @@ def test_streaming_writes_the_answer_once_and_ends_its_line(
         Event(kind="finished", message="Inference completed"),
     ):
         speaker(event)
-    speaker.end_line()
 
     said = capsys.readouterr()
     assert said.out == "forty-two\n"
     assert said.err == "Running inference...\nInference completed\n"
+    speaker.end_line()
+    assert capsys.readouterr().out == ""

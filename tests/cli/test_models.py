@@ -3,9 +3,12 @@
 import json
 
 import pytest
+from click.testing import CliRunner
 
 from cli.conftest import Recorder, Run
-from lmstrix.testing import FakeBackend
+from lmstrix import app
+from lmstrix.cli import cli
+from lmstrix.testing import FakeBackend, FakeModel
 
 
 def rows(text: str) -> list[list[str]]:
@@ -86,6 +89,16 @@ def test_list_that_matches_nothing_prints_nothing_on_stdout(run: Run) -> None:
     result = run("list", "--filter", "whale")
 
     assert (result.exit_code, result.stdout, result.stderr) == (0, "", "no model matches\n")
+
+
+def test_list_of_what_is_loaded_asks_the_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The registry does not know what is loaded, and `list` alone does not open the runtime."""
+    backend = FakeBackend(FakeModel(key="tiny"))
+    monkeypatch.setattr(app, "open_backend", lambda _: backend)
+    CliRunner().invoke(cli, ["scan"])
+    backend.preload("tiny", 8_192)
+
+    assert CliRunner().invoke(cli, ["list", "--loaded", "--show", "id"]).stdout == "tiny\n"
 
 
 def test_list_says_with_what_context_a_model_is_loaded(run: Run, backend: FakeBackend) -> None:

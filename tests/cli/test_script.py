@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from shutil import which
 
+import pytest
+
 from lmstrix import __version__
 
 SCRIPT = which("lmstrix", path=str(Path(sys.executable).parent)) or "lmstrix is not installed"
@@ -62,3 +64,23 @@ def test_text_that_the_encoding_lacks_does_not_end_the_run() -> None:
 
     assert told.returncode == 2
     assert "`whale-\\U0001f40b`" in told.stderr
+
+
+def test_mcp_serves_until_its_input_ends_and_prints_nothing_of_its_own() -> None:
+    """Stdout belongs to the protocol; a host that leaves is no error."""
+    served = run("mcp")
+
+    assert (served.returncode, served.stdout) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [("lmstrix li", "plain,list"), ("lmstrix test --mem", "plain,--memory-budget")],
+)
+def test_shell_completes_commands_and_options(typed: str, offered: str) -> None:
+    """The frame is not click's own, but click's completion works in it."""
+    number = str(len(typed.split()) - 1)
+
+    told = run(_LMSTRIX_COMPLETE="bash_complete", COMP_WORDS=typed, COMP_CWORD=number)
+
+    assert told.stdout.split() == [offered]

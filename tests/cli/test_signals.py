@@ -10,18 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from cli import fake_lmstrix
 from cli.fake_lmstrix import CLOSED, STUCK
 
 pty = pytest.importorskip("pty", reason="signals and terminals of POSIX")
 
-PROGRAM = [sys.executable, str(Path(fake_lmstrix.__file__))]
+TESTS = Path(__file__).parent.parent
 
 
 def start(*args: str, stdout: int = subprocess.PIPE) -> subprocess.Popen[str]:
     """Start `lmstrix` over a fake runtime."""
     return subprocess.Popen(
-        [*PROGRAM, *args],
+        [sys.executable, "-m", "cli.fake_lmstrix", *args],
+        cwd=TESTS,
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=subprocess.PIPE,
@@ -74,7 +74,7 @@ def test_stopped_run_with_json_prints_one_error_document() -> None:
     assert json.loads(stdout)["error"]["code"] == "interrupted"
 
 
-@pytest.mark.parametrize("args", [["--help"], ["list", "--json"]])
+@pytest.mark.parametrize("args", [["--help"], ["list", "--json"], ["frob", "--json"]])
 def test_reader_that_leaves_ends_the_run_quietly(args: Sequence[str]) -> None:
     """`lmstrix list | head -1` is no mistake; 1 would say that no context works."""
     reader, writer = os.pipe()

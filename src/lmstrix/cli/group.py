@@ -79,29 +79,37 @@ class CommandGroup(click.Group):
         sys.exit(self._run(program, words, extra.pop("obj", None), extra))
 
     def _run(self, program: str, words: list[str], strix: Any, extra: dict[str, Any]) -> int:
+        """Run, tell what went wrong if anything did, and return the exit code."""
         session = Session(strix, as_json=_asks_for_json(words))
+        try:
+            end = self._end(program, words, session, extra)
+            if isinstance(end, Failure):
+                end.show(as_json=session.as_json)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _drop_stdout()
+            return _BROKEN_PIPE
+        return end.exit_code if isinstance(end, Failure) else end
+
+    def _end(
+        self, program: str, words: list[str], session: Session, extra: dict[str, Any]
+    ) -> int | Failure:
+        """Run to the end; return the exit code, or why it failed."""
         try:
             with closing(session), self.make_context(program, words, obj=session, **extra) as ctx:
                 self.invoke(ctx)
-            sys.stdout.flush()
         except click.exceptions.Exit as done:
             return done.exit_code
         except click.exceptions.NoArgsIsHelpError as error:
             click.echo(error.format_message(), err=True)
             return error.exit_code
-        except BrokenPipeError:
-            _drop_stdout()
-            return _BROKEN_PIPE
         except click.UsageError as error:
-            failure = Failure.of_usage(error)
+            return Failure.of_usage(error)
         except LMStrixError as error:
-            failure = Failure.of(error)
+            return Failure.of(error)
         except KeyboardInterrupt as stop:
-            failure = Failure.of_interrupt(stop, session.kept)
-        else:
-            return 0
-        failure.show(as_json=session.as_json)
-        return failure.exit_code
+            return Failure.of_interrupt(stop, session.kept)
+        return 0
 
 
 def _asks_for_json(words: Sequence[str]) -> bool:

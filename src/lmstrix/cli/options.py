@@ -40,7 +40,6 @@ def json_option(command: Command) -> Command:
     return click.option(
         "--json",
         is_flag=True,
-        is_eager=True,  # known before another option turns out to be wrong
         expose_value=False,
         callback=remember,
         help="Print one JSON document on stdout, and nothing else.",

@@ -83,7 +83,6 @@ def _table(columns: Sequence[_Column], rows: Sequence[Sequence[str]], *, box: Bo
         table.add_column(
             Text(column.title),
             justify="left" if column.is_text else "right",
-            no_wrap=not column.is_text,
             overflow="fold",
             min_width=column.least,
         )
