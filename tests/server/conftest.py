@@ -18,6 +18,7 @@ def backend() -> Iterator[GatedBackend]:
     )
     yield runtime
     runtime.gate.set()
+    runtime.listing_gate.set()
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """A fake runtime that stands still while it is told to."""
 
 import threading
+from collections.abc import Sequence
 from typing import Final
 
 from lmstrix.ports import LoadRequest, OnTick, Tick
@@ -17,6 +18,8 @@ class GatedBackend(FakeBackend):
     Attributes:
         gate: Open from the start; clear it to make the next load last.
         loading: Set while a load lasts.
+        listing_gate: The same for the listing of models, which gives no signs of life.
+        listed: How often models were listed.
     """
 
     def __init__(self, *models: FakeModel) -> None:
@@ -24,6 +27,15 @@ class GatedBackend(FakeBackend):
         self.gate = threading.Event()
         self.gate.set()
         self.loading = threading.Event()
+        self.listing_gate = threading.Event()
+        self.listing_gate.set()
+        self.listed = 0
+
+    def list_models(self) -> Sequence[Model]:
+        """Return the fake models as soon as the listing's gate is open."""
+        self.listing_gate.wait(PATIENCE_S)
+        self.listed += 1
+        return super().list_models()
 
     def load(
         self, model: Model, request: LoadRequest, *, on_tick: OnTick | None = None

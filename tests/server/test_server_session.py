@@ -17,7 +17,7 @@ from server.endings import ENDINGS, IN_TIME_S, Ending
 from server.wire import SCRIPT, Wire
 
 EXAMPLE = Path(__file__).parents[2] / "mcp.json.example"
-CONTEXT = 1_024
+CONTEXT = 512
 """Small enough to be filled in seconds."""
 
 
@@ -45,13 +45,10 @@ def wire(environment: dict[str, str], tmp_path: Path) -> Iterator[Wire]:
 
 @pytest.mark.anyio
 @pytest.mark.real
-@pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_agent_finds_a_limit_and_works_inside_it(
-    environment: dict[str, str], mode: str
-) -> None:
+async def test_agent_finds_a_limit_and_works_inside_it(environment: dict[str, str]) -> None:
     """The whole way of an agent that knows nothing: list, test, follow, list again, infer."""
     server = StdioServerParameters(command=str(SCRIPT), env=environment)
-    async with Client(server, mode=mode) as client:
+    async with Client(server) as client:
 
         async def call(tool: str, **arguments: object) -> dict[str, Any]:
             result = await client.call_tool(tool, arguments)

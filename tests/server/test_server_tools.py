@@ -1,6 +1,7 @@
 """The tools as a client sees them, in both eras of the protocol."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any, Final
 
 import anyio
@@ -85,6 +86,56 @@ async def test_pages_lead_on_to_each_other(client: Client) -> None:
     assert (first["total"], second["next_offset"]) == (2, None)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "keys"),
+    [
+        ({"query": "270m gemma"}, ["gemma-3-270m"]),
+        ({"tested": "yes"}, ["gemma-3-270m"]),
+        ({"tested": "no"}, ["qwen3-8b"]),
+        ({"min_context": 8_192}, ["qwen3-8b"]),
+        ({"sort": "declared"}, ["qwen3-8b", "gemma-3-270m"]),
+    ],
+)
+async def test_list_is_narrowed_as_asked(
+    client: Client, arguments: dict[str, Any], keys: list[str]
+) -> None:
+    """A machine has a hundred models: an agent asks for those that will do."""
+    content_of(await client.call_tool("test_context", dict(TEST)))
+
+    page = content_of(await client.call_tool("list_models", arguments))
+
+    assert [model["key"] for model in page["models"]] == keys
+
+
+async def test_models_are_looked_for_again_when_asked(
+    client: Client, backend: GatedBackend
+) -> None:
+    """A model that was downloaded a minute ago must not need another server."""
+    content_of(await client.call_tool("list_models", {}))
+    content_of(await client.call_tool("list_models", {}))
+    assert backend.listed == 1
+
+    content_of(await client.call_tool("list_models", {"refresh": True}))
+    assert backend.listed == 2
+
+
+async def test_client_can_leave_while_models_are_looked_for(
+    strix: LMStrix, backend: GatedBackend
+) -> None:
+    """A thread that waits for a runtime must not hold the server: hosts kill after two seconds."""
+    backend.listing_gate.clear()
+    async with Client(build_server(strix)) as client, anyio.create_task_group() as calls:
+        for call in (
+            partial(client.call_tool, "list_models", {}),
+            partial(client.read_resource, "lmstrix://models"),
+        ):
+            calls.start_soon(call)
+        await anyio.wait_all_tasks_blocked()
+        calls.cancel_scope.cancel()
+
+    assert backend.listed == 0
+
+
 async def test_loaded_model_shows_its_context(client: Client, backend: GatedBackend) -> None:
     """What is loaded already costs no load: that is worth knowing when choosing."""
     backend.preload("qwen3-8b", 2_048)
@@ -116,6 +167,58 @@ async def test_answer_is_a_job_view_with_a_completion(client: Client) -> None:
     assert view["result"]["model"] == "qwen3-8b"
     assert view["result"]["effective_context"] == 2_048
     assert 0 < view["result"]["completion_tokens"] <= 8
+
+
+async def test_what_was_said_of_an_answer_reaches_the_model(
+    client: Client, backend: GatedBackend
+) -> None:
+    """An argument that is accepted and ignored would be a lie."""
+    arguments = {
+        "model": "qwen",
+        "prompt": "2+2=",
+        "system": "Count.",
+        "temperature": 0.5,
+        "force_reload": True,
+    }
+    content_of(await client.call_tool("infer", arguments))
+    content_of(await client.call_tool("infer", arguments | {"temperature": -1}))
+
+    asked = [call for call in backend.calls if call.name == "complete"]
+    assert [call.prompt and (call.prompt.text, call.prompt.system) for call in asked] == [
+        ("2+2=", "Count."),
+        ("2+2=", "Count."),
+    ]
+    assert [call.sampling and call.sampling.temperature for call in asked] == [0.5, None]
+    assert len([call for call in backend.calls if call.name == "load"]) == 2
+
+
+async def test_threshold_caps_the_first_probes(client: Client, registry: MemoryRegistry) -> None:
+    """On a machine where nothing is known, the user's cap is what keeps it from freezing."""
+    arguments = {"model": "gemma", "proof": "load", "threshold": 2_048}
+    content_of(await client.call_tool("test_context", arguments))
+
+    assert registry.probes()[0].requested <= 2_048
+
+
+async def test_size_that_was_interrupted_is_tried_again_only_by_force(
+    client: Client, strix: LMStrix, registry: MemoryRegistry
+) -> None:
+    """A size that took the machine down must not do so twice unasked."""
+    content_of(await client.call_tool("test_context", dict(TEST)))
+    [probe] = registry.probes()
+    registry.owner = "a process that froze"
+    registry.open_probe(
+        "fake", probe.model_copy(update={"id": None, "outcome": None, "ended_at": None})
+    )
+    registry.dead = {registry.owner}
+    registry.sweep()
+
+    refused = await client.call_tool("test_context", dict(TEST))
+    forced = content_of(await client.call_tool("test_context", TEST | {"force": True}))
+
+    assert refused.is_error
+    assert "force=true" in text_of(refused)
+    assert forced["status"] == "completed"
 
 
 async def test_test_that_lasts_answers_with_a_running_job(
