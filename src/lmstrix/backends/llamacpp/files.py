@@ -120,9 +120,8 @@ def _read(files: Sequence[ModelFile], cache: HeaderCache) -> _Candidate | None:
     if _PROJECTOR in first.stem.lower():
         return None
     if len(files) != first.total:
-        raise GGUFError(
-            first.path, f"{first.total - len(files)} of the {first.total} parts are missing"
-        )
+        lost = first.total - len(files)
+        raise GGUFError(Path(first.path), f"{lost} of the {first.total} parts are missing")
     headers = [_check(file, cache.read(file.path, file.stat)) for file in files]
     return _Candidate(
         first=first,
@@ -136,17 +135,17 @@ def _check(file: ModelFile, header: Header) -> Header:
     """Return `header` if the file is all there, and the part that its name says."""
     if file.stat.st_size < header.needed_bytes:
         raise GGUFError(
-            file.path,
+            Path(file.path),
             f"truncated: needs {header.needed_bytes} bytes, has {file.stat.st_size}",
         )
     number, total = (header.split_no or 0) + 1, header.split_count or 1
     if (number, total) != (file.number, file.total):
         raise GGUFError(
-            file.path,
+            Path(file.path),
             f"its name says part {file.number} of {file.total}, its header {number} of {total}",
         )
     if file.number == 1 and header.architecture is None and header.general_type in {None, "model"}:
-        raise GGUFError(file.path, "its header names no architecture")
+        raise GGUFError(Path(file.path), "its header names no architecture")
     return header
 
 
@@ -185,7 +184,7 @@ def _models(candidates: Sequence[_Candidate], projected: AbstractSet[str]) -> It
 def _named(candidate: _Candidate) -> Named:
     stem, quantization = split_quantization(candidate.first.stem)
     return Named(
-        path=str(candidate.first.path),
+        path=candidate.first.path,
         stem=stem,
         quantization=quantization or file_type_name(candidate.header.file_type),
     )

@@ -45,7 +45,7 @@ class HeaderCache:
         self._seen: set[str] = set()
         self._changed = False
 
-    def read(self, path: Path, stat: os.stat_result | None = None) -> Header:
+    def read(self, path: Path | str, stat: os.stat_result | None = None) -> Header:
         """Return the header of the file at `path`, reading it only if it is not known.
 
         Args:
@@ -55,14 +55,16 @@ class HeaderCache:
         Raises:
             GGUFError: As `read_header`. Failures are not remembered.
         """
-        try:
-            stat = path.stat() if stat is None else stat
-        except (OSError, ValueError):
-            return read_header(path)
-        entries, name = self._known(), str(path)
+        name = str(path)
+        if stat is None:
+            try:
+                stat = Path(path).stat()
+            except (OSError, ValueError):
+                return read_header(Path(path))
+        entries = self._known()
         entry = entries.get(name)
         if entry is None or entry[:2] != (stat.st_size, stat.st_mtime_ns):
-            entry = _Entry(stat.st_size, stat.st_mtime_ns, read_header(path))
+            entry = _Entry(stat.st_size, stat.st_mtime_ns, read_header(Path(path)))
             entries[name] = entry
             self._changed = True
         self._seen.add(name)
@@ -102,9 +104,11 @@ def _load(file: Path) -> dict[str, _Entry]:
 
 
 def _header(values: list[Any]) -> Header:
-    named: dict[str, Any] = dict(zip(_FIELDS, values, strict=True))
-    lists = {name: tuple(value) for name, value in named.items() if isinstance(value, list)}
-    return Header(**(named | lists))
+    named: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in zip(_FIELDS, values, strict=True)
+    }
+    return Header(**named)
 
 
 def _write(file: Path, known: Mapping[str, _Entry]) -> None:

@@ -20,7 +20,8 @@ class ModelFile:
     `stem` is its name without the part and the extension.
     """
 
-    path: Path
+    path: str
+    name: str
     folder: str
     stat: os.stat_result
     stem: str
@@ -62,8 +63,8 @@ def group_parts(files: Iterator[ModelFile]) -> list[list[ModelFile]]:
     """Return the files of each model together, in the order of their numbers."""
     groups: defaultdict[tuple[str, str, int], list[ModelFile]] = defaultdict(list)
     for file in files:
-        name = file.path.name if file.total == 1 else file.stem
-        groups[file.folder, name + file.path.suffix, file.total].append(file)
+        name = file.name if file.total == 1 else file.stem + file.name[-len(_EXTENSION) :]
+        groups[file.folder, name, file.total].append(file)
     return [sorted(group, key=lambda file: file.number) for group in groups.values()]
 
 
@@ -94,13 +95,12 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _model_file(entry: os.DirEntry[str], folder: str) -> ModelFile:
-    path = Path(entry.path)
     try:
         entry.path.encode()
         stat = entry.stat()
     except UnicodeEncodeError as error:
-        raise GGUFError(path, "its name is not valid text") from error
+        raise GGUFError(Path(entry.path), "its name is not valid text") from error
     except OSError as error:
-        raise GGUFError(path, os_reason(error)) from error
+        raise GGUFError(Path(entry.path), os_reason(error)) from error
     stem, number, total = split_part(entry.name[: -len(_EXTENSION)])
-    return ModelFile(path, folder, stat, stem, number, total)
+    return ModelFile(entry.path, entry.name, folder, stat, stem, number, total)
