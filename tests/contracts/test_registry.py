@@ -119,14 +119,15 @@ def test_new_registry_knows_nothing(store: Store) -> None:
 
 def test_scan_replaces_the_models_of_its_own_runtime(store: Store) -> None:
     """A model that was deleted is gone; those of another runtime are not its business."""
-    store.registry.put_models("other", [model("x").model_copy(update={"backend": "other"})])
+    elsewhere = model("ab").model_copy(update={"backend": "other"})
+    store.registry.put_models("other", [elsewhere])
     store.registry.put_models("fake", [model("b"), model("c")])
     store.registry.put_models("fake", [model("b"), model("a")])
 
     assert [(m.key, m.backend) for m in store.registry.models()] == [
         ("a", "fake"),
+        ("ab", "other"),
         ("b", "fake"),
-        ("x", "other"),
     ]
 
 
@@ -215,9 +216,9 @@ def test_closing_what_is_not_open_is_an_error(store: Store) -> None:
     """Rows are never changed once they are closed: that is what makes them evidence."""
     closed = store.end(store.begin())
 
-    with pytest.raises(RegistryError):
+    with pytest.raises(RegistryError, match="is not open"):
         store.registry.close_probe(closed.model_copy(update={"effective": 1}))
-    with pytest.raises(RegistryError):
+    with pytest.raises(RegistryError, match="is not open"):
         store.registry.close_probe(closed.model_copy(update={"id": 99}))
     with pytest.raises(RegistryError):
         store.registry.close_probe(store.begin())
@@ -386,4 +387,4 @@ class StoresAgree(RuleBasedStateMachine):
 
 
 TestStoresAgree = StoresAgree.TestCase
-TestStoresAgree.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
+TestStoresAgree.settings = settings(max_examples=20, stateful_step_count=25, deadline=None)

@@ -1,12 +1,14 @@
 """Pull the plug at any moment: what was recorded is there, and what was under way is known."""
 
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
-from lmstrix.registry import SQLiteRegistry, open_registry
+from lmstrix.errors import RegistryError
+from lmstrix.registry import FILE_NAME, SQLiteRegistry, open_registry
+from lmstrix.registry.owners import Owner
 from lmstrix.testing import FakeClock
 from lmstrix.values import Model, Outcome, Status
 from registry.registry_children import (
@@ -112,3 +114,43 @@ def test_probe_is_on_disk_before_it_starts(registry: SQLiteRegistry, own_home: P
     assert registry.probes() == [ended(opened)]
     assert registry._db.execute("PRAGMA synchronous").fetchone()[0] == 2
     assert registry._db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+
+
+def test_sweep_is_not_undone_by_a_writer_who_comes_in_between(
+    own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the moment it judges, nobody else writes: or its own writing would be refused."""
+    run(die_while_probing, own_home)
+    path = own_home / FILE_NAME
+    with (
+        closing(open_registry(own_home, FakeClock())) as registry,
+        closing(SQLiteRegistry(path, clock=FakeClock(), busy_timeout_s=0.01)) as other,
+    ):
+
+        def is_alive(_: Owner) -> bool:
+            with suppress(RegistryError):
+                other.put_note("last", "m")
+            return False
+
+        monkeypatch.setattr(Owner, "is_alive", is_alive)
+
+        assert len(registry.sweep()) == 1
+
+
+def test_what_is_read_of_models_is_of_one_moment(registry: SQLiteRegistry, own_home: Path) -> None:
+    """A probe that ends meanwhile is either under way, or its limits are there."""
+    registry.put_models("fake", [Model(key="m", backend="fake")])
+    opened = registry.open_probe("fake", probe_at(4_096))
+    with closing(open_registry(own_home, FakeClock())) as other:
+
+        def end_meanwhile(statement: str) -> None:
+            if "FROM models" in statement:
+                other.close_probe(ended(opened))
+
+        registry._db.set_trace_callback(end_meanwhile)
+        [before] = registry.models()
+        registry._db.set_trace_callback(None)
+        [after] = registry.models()
+
+    assert (before.status, before.limits) == (Status.TESTING, None)
+    assert after.status is Status.TESTED

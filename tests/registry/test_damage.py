@@ -65,6 +65,13 @@ def marked_by_another_program(file: Path) -> None:
         db.execute("PRAGMA application_id = 7")
 
 
+def marked_by_another_program_before_it_wrote(file: Path) -> None:
+    """The same, before it made a table."""
+    file.unlink()
+    with closing(sqlite3.connect(file)) as db:
+        db.execute("PRAGMA application_id = 7")
+
+
 DAMAGES = [
     replaced_by_text,
     truncated,
@@ -73,6 +80,7 @@ DAMAGES = [
     without_its_guards,
     of_another_program,
     marked_by_another_program,
+    marked_by_another_program_before_it_wrote,
 ]
 
 
@@ -181,15 +189,29 @@ def test_row_that_cannot_be_understood_is_corruption(registry: SQLiteRegistry, s
     assert registry.verify() != []
 
 
-def test_verify_reports_damaged_pages(own_home: Path) -> None:
+@pytest.mark.parametrize("table", ["notes", "probes_by_model", "limits", "models"])
+def test_verify_reports_damaged_pages(table: str, own_home: Path) -> None:
     """Opening stays fast by not reading them; `doctor` does."""
     file = fill(own_home)
+    with closing(sqlite3.connect(file)) as db:
+        (page,) = db.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)
+        ).fetchone()
     content = bytearray(file.read_bytes())
-    content[-4_096:] = b"\xa5" * 4_096
+    content[(page - 1) * 4_096 : page * 4_096] = b"\xa5" * 4_096
     file.write_bytes(content)
 
     with closing(open_registry(own_home, FakeClock())) as registry:
         assert registry.verify() != []
+
+
+def test_registry_verifies_after_a_tested_model_is_gone(registry: SQLiteRegistry) -> None:
+    """What the model declared is remembered with its limits."""
+    registry.put_models("fake", [Model(key="m", backend="fake", declared_context=8_192)])
+    registry.close_probe(ended(registry.open_probe("fake", probe_at(4_096))))
+    registry.put_models("fake", [])
+
+    assert registry.verify() == []
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,17 @@
 """The schema moves forward in whole steps, and only we move it."""
 
 import sqlite3
-import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
+from lmstrix.errors import RegistryError
 from lmstrix.registry import FILE_NAME, SQLiteRegistry, migrations, open_registry
 from lmstrix.registry.migrations import APPLICATION_ID, MIGRATIONS, migrate, object_names
+from lmstrix.registry.opening import check
 from lmstrix.testing import FakeClock
 from lmstrix.values import Probe
 
@@ -85,25 +87,35 @@ def test_every_field_of_a_probe_has_a_column(registry: SQLiteRegistry) -> None:
     assert set(Probe.model_fields) <= columns
 
 
-def test_processes_that_create_the_file_at_once_agree(own_home: Path) -> None:
-    """Two agents may start their servers in the same second."""
-    starting = threading.Barrier(4)
-    errors: list[BaseException] = []
+def test_only_one_process_creates_the_file(own_home: Path) -> None:
+    """Two agents may start their servers in the same second; SQLite then fails one of them."""
+    own_home.mkdir()
+    path = own_home / FILE_NAME
+    with (
+        FileLock(f"{path}.lock"),
+        pytest.raises(RegistryError, match="another process") as caught,
+    ):
+        SQLiteRegistry(path, clock=FakeClock(), busy_timeout_s=0.01)
 
-    def create(name: str) -> None:
-        try:
-            starting.wait(timeout=30)
-            with closing(open_registry(own_home, FakeClock())) as registry:
-                registry.put_note(name, "here")
-        except BaseException as error:  # noqa: BLE001 - the test's thread reports it
-            errors.append(error)
+    assert caught.value.hint is not None
+    open_registry(own_home, FakeClock()).close()
 
-    threads = [threading.Thread(target=create, args=(str(number),)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=60)
 
-    assert errors == []
-    with closing(open_registry(own_home, FakeClock())) as registry:
-        assert [registry.get_note(str(number)) for number in range(4)] == ["here"] * 4
+def test_file_that_is_being_created_is_not_taken_for_a_foreign_one(own_home: Path) -> None:
+    """Whose it is and what is in it are read of one moment, before or after."""
+    own_home.mkdir()
+    path = own_home / FILE_NAME
+    with (
+        closing(sqlite3.connect(path, isolation_level=None)) as creator,
+        closing(sqlite3.connect(path, isolation_level=None)) as reader,
+    ):
+        creator.execute("PRAGMA journal_mode = WAL")
+
+        def create(statement: str) -> None:
+            if "user_version" in statement:
+                migrate(creator, MIGRATIONS)
+
+        reader.set_trace_callback(create)
+
+        assert check(path, reader) == 0
+        assert marks(creator) == (APPLICATION_ID, len(MIGRATIONS))

@@ -55,6 +55,7 @@ def test_writer_that_never_ends_is_an_error_after_a_wait(own_home: Path) -> None
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             assert registry.probes() == []
+            assert registry.sweep() == []
             with pytest.raises(RegistryError, match="locked") as caught:
                 registry.open_probe("fake", probe_at(4_096))
             other.execute("ROLLBACK")

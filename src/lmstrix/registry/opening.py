@@ -23,8 +23,6 @@ from lmstrix.registry.migrations import (
     object_names,
 )
 
-_MAGIC = b"SQLite format 3\x00"
-
 
 def open_database(path: Path, *, busy_timeout_s: float) -> sqlite3.Connection:
     """Return a connection to the registry at `path`, created or brought up to date if need be.
@@ -78,15 +76,21 @@ def _found_version(path: Path, busy_timeout_s: float) -> int:
     """Return the schema version of the file at `path`; 0 if there is none, or nothing in it."""
     if not path.exists() or path.stat().st_size == 0:
         return 0
-    with path.open("rb") as file:
-        if file.read(len(_MAGIC)) != _MAGIC:
-            raise RegistryCorruptError(path, "it is not an SQLite database")
     uri = f"{path.absolute().as_uri()}?mode=ro"
-    with closing(sqlite3.connect(uri, uri=True, timeout=busy_timeout_s)) as db:
-        return _check(path, db)
+    with closing(
+        sqlite3.connect(uri, uri=True, timeout=busy_timeout_s, isolation_level=None)
+    ) as db:
+        return check(path, db)
 
 
-def _check(path: Path, db: sqlite3.Connection) -> int:
+def check(path: Path, db: sqlite3.Connection) -> int:
+    """Return the schema version of `db`, the file at `path`; 0 if nothing is in it.
+
+    Raises:
+        RegistryCorruptError: It is another program's, or something is missing from it.
+        RegistryVersionError: It was written by a newer LMStrix.
+    """
+    db.execute("BEGIN")  # another process may be creating it: see all of that or nothing
     (application,) = db.execute("PRAGMA application_id").fetchone()
     (version,) = db.execute("PRAGMA user_version").fetchone()
     names = object_names(db)
