@@ -12,6 +12,7 @@ from lmstrix.engine.questions import (
     SLACK,
     Question,
     answer_reserve,
+    answer_tokens,
     fitted_question,
     short_question,
 )
@@ -170,7 +171,7 @@ class _Attempt:
         return _filled(question, generation, tokens)
 
     def _ask(self, copy: Loaded, question: Question) -> Generation:
-        most = answer_reserve(chat=question.prompt.chat)
+        most = answer_tokens(chat=question.prompt.chat)
         return copy.complete(
             question.prompt,
             Sampling(max_tokens=most, temperature=0.0, seed=0),

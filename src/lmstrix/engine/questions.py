@@ -19,9 +19,9 @@ from typing import Final
 from lmstrix.engine.filler import Filler
 from lmstrix.ports import Prompt
 
-CHAT_RESERVE: Final = 64
-RAW_RESERVE: Final = 32
-"""Tokens left for the answer: a chat model may wrap it in words, a raw one begins with it."""
+CHAT_TOKENS: Final = 32
+RAW_TOKENS: Final = 16
+"""Tokens of an answer at most: a chat model may wrap the code in words, a raw one does not."""
 SLACK: Final = 24
 """A window counts as filled when no more than this many tokens of its budget are left."""
 
@@ -70,9 +70,14 @@ class Question:
     prompt: Prompt
 
 
+def answer_tokens(*, chat: bool) -> int:
+    """Return how many tokens an answer may take, through a chat template or raw."""
+    return CHAT_TOKENS if chat else RAW_TOKENS
+
+
 def answer_reserve(*, chat: bool) -> int:
-    """Return the tokens to leave for an answer, through a chat template or raw."""
-    return CHAT_RESERVE if chat else RAW_RESERVE
+    """Return the tokens to leave for an answer: twice its length, as runtimes like some room."""
+    return 2 * answer_tokens(chat=chat)
 
 
 def short_question(seed: int, *, chat: bool) -> Question:
