@@ -90,3 +90,20 @@ def test_idle_server_leaves_in_time(wire: Wire, ending: Ending, code: int) -> No
 
     assert wire.process.wait(IN_TIME_S) == code
     assert wire.rest() == b""
+
+
+@pytest.mark.parametrize(("ending", "code"), ENDINGS)
+def test_server_leaves_in_time_though_its_runtime_hangs(
+    tmp_path: Path, ending: Ending, code: int
+) -> None:
+    """A driver that hangs must not keep a process alive that nobody talks to any more."""
+    program = Path(__file__).with_name("stuck_server.py")
+    with Wire(tmp_path / "stderr.log", sys.executable, program) as wire:
+        wire.greet()
+        job = wire.call("test_context", model="qwen3-8b", wait_s=0)
+        while job["status"] == "queued":
+            job = wire.call("job", wait_s=0)
+
+        ending(wire)
+
+        assert wire.process.wait(IN_TIME_S) == code

@@ -17,16 +17,20 @@ NEWEST: Final = "2025-11-25"
 class Wire(AbstractContextManager["Wire"]):
     """A server process, and every line that it wrote to its standard output.
 
+    Args:
+        log: Where its standard error goes.
+        command: What to run instead of the installed script.
+
     Attributes:
         lines: What was read so far, as it came.
     """
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, *command: str | Path) -> None:
         self.lines: list[bytes] = []
         self._log = log.open("wb")
         self._numbers = 0
         self.process = subprocess.Popen(
-            [SCRIPT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log
+            command or [SCRIPT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log
         )
 
     def __enter__(self) -> Self:

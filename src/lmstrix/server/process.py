@@ -22,9 +22,9 @@ from lmstrix.settings import Settings
 
 log = logging.getLogger(__name__)
 
-STOP_S: Final = 1.4
+STOP_S: Final = 1.2
 """Longest wait for the running job; the engine looks up twice a second."""
-LEAVE_S: Final = 1.8
+LEAVE_S: Final = 1.6
 """Longest that leaving may take in all."""
 
 
@@ -41,15 +41,18 @@ def serve() -> NoReturn:
         level=settings.log.upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    _Process(LMStrix(settings), Jobs()).run()
+    ServerProcess(LMStrix(settings), Jobs()).run()
 
 
-class _Process:
+class ServerProcess:
+    """This process, serving `strix` until it has to leave."""
+
     def __init__(self, strix: LMStrix, jobs: Jobs) -> None:
         self._strix = strix
         self._jobs = jobs
 
     def run(self) -> NoReturn:
+        """Serve, leave, and end the process: 0 after EOF, 128 + n after signal n, else 1."""
         code = 1
         try:
             anyio.run(self._serve)
