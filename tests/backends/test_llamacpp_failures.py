@@ -12,8 +12,8 @@ import pytest
 
 from backends.engine_calls import GREEDY, RAW, engine_pid, request_for
 from lmstrix.backends.llamacpp.backend import LlamaCppBackend
-from lmstrix.backends.llamacpp.copy import refusal
 from lmstrix.backends.llamacpp.failures import classify, last_words
+from lmstrix.backends.llamacpp.loaded_copy import refusal
 from lmstrix.backends.llamacpp.packaged import assemble_demo_model
 from lmstrix.backends.llamacpp.wire import RefusedError
 from lmstrix.errors import BackendUnavailableError, GenerationError, ModelLoadError

@@ -11,9 +11,10 @@ from typing import Final
 
 import psutil
 
-from lmstrix.backends.llamacpp.copy import LoadedCopy
 from lmstrix.backends.llamacpp.files import find_models, identity
 from lmstrix.backends.llamacpp.header_cache import HeaderCache
+from lmstrix.backends.llamacpp.kv import BYTES_PER_NUMBER
+from lmstrix.backends.llamacpp.loaded_copy import LoadedCopy
 from lmstrix.backends.llamacpp.process import EngineProcess
 from lmstrix.backends.llamacpp.wire import Wire
 from lmstrix.backends.llamacpp.worker import Orders
@@ -25,8 +26,6 @@ from lmstrix.values import Fingerprint, LoadConfig, LoadedModel, Model, Outcome
 
 NAME: Final = "llamacpp"
 BEAT_S: Final = 0.25
-KV_TYPES: Final = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1")
-"""Types that llama.cpp accepts for the KV cache (`kv_cache_types` in its common/arg.cpp)."""
 
 
 class LlamaCppBackend:
@@ -156,10 +155,10 @@ def _await_url(process: EngineProcess, timeout_s: float, on_tick: OnTick | None)
 
 def _orders(model: Model, request: LoadRequest) -> Orders:
     config = request.config
-    if config.kv_type is not None and config.kv_type not in KV_TYPES:
+    if config.kv_type is not None and config.kv_type not in BYTES_PER_NUMBER:
         raise RequestError(
             f"llama.cpp has no KV cache type `{config.kv_type}`",
-            hint="it is one of " + ", ".join(f"`{kind}`" for kind in KV_TYPES),
+            hint="it is one of " + ", ".join(f"`{kind}`" for kind in BYTES_PER_NUMBER),
         )
     return Orders(
         path=str(_path(model)),
