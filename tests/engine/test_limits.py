@@ -314,6 +314,8 @@ def test_evidence_is_exact_only_for_the_fingerprint_asked_for(
         ([ended(4_096), ended(4_096, Outcome.CRASHED, effective=None)], Status.FAILED),
         ([ended(4_096, Outcome.CRASHED), ended(4_096, Outcome.INTERRUPTED)], Status.INTERRUPTED),
         ([ended(4_096, Outcome.INTERRUPTED), ended(4_096, Outcome.CRASHED)], Status.FAILED),
+        ([ended(4_096, Outcome.INTERRUPTED), ended(4_096, Outcome.UNKNOWN)], Status.INTERRUPTED),
+        *(([ended(4_096, outcome)], Status.UNTESTED) for outcome in NEUTRAL),
     ],
 )
 def test_status_says_whether_a_context_is_left_that_works(

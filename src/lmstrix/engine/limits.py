@@ -73,16 +73,19 @@ def status_of(probes: Iterable[Probe], limits: Limits) -> Status:
 
     A probe without an outcome is taken to run: `testing`. Else a model is `tested` if a context is
     left in which it loads; if none is, `interrupted` if the last probe was, and `failed` if not.
+    Probes that prove nothing either way leave it as it was, `untested` at first: a test that the
+    user stopped did not fail.
     """
     probes = list(probes)
     if any(probe.outcome is None for probe in probes):
         return Status.TESTING
-    if not probes:
-        return Status.UNTESTED
     if limits.loadable is not None:
         return Status.TESTED
-    last = _ended(probes)[-1]
-    return Status.INTERRUPTED if last.outcome is Outcome.INTERRUPTED else Status.FAILED
+    outcomes = [probe.outcome for probe in _ended(probes)]
+    failures = [outcome for outcome in outcomes if outcome and outcome.refutes]
+    if not failures:
+        return Status.UNTESTED
+    return Status.INTERRUPTED if failures[-1] is Outcome.INTERRUPTED else Status.FAILED
 
 
 class _Bracket:
