@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 Failure = TypeVar("Failure", ModelLoadError, GenerationError)
 
 PRIVATE_COUNTED: Final = sys.platform.startswith("linux")
+LESS_MEMORY: Final = "ask for a smaller `--in_ctx`, or allow more with `--memory-budget`"
 STACKS: Final = 2**20
 """Bytes by which a reading may exceed a limit that the kernel keeps: it does not limit stacks."""
 TAIL_LINES: Final = 200
@@ -124,7 +125,8 @@ class EngineProcess:
         status = self._child.wait()
         self._join_readers()
         outcome = Outcome.OUT_OF_MEMORY if self._overrun else classify(status, self._lines)
-        return kind(message, outcome=outcome, detail=self.words)
+        remedy = LESS_MEMORY if outcome is Outcome.OUT_OF_MEMORY else None
+        return kind(f"{message}: {self.words}", outcome=outcome, detail=self.words, hint=remedy)
 
     def ends_within(self, seconds: float) -> bool:
         """Wait up to `seconds`; return whether the child has ended by then."""
