@@ -1,13 +1,14 @@
 """One loaded copy of a model: prompts in, text out, over the engine's loopback HTTP."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from lmstrix.backends.llamacpp.failures import tells_want_of_memory
 from lmstrix.backends.llamacpp.process import EngineProcess
 from lmstrix.backends.llamacpp.wire import BrokenError, RefusedError, Stream, Wire
 from lmstrix.errors import GenerationError, PromptTooLongError
-from lmstrix.ports import Generation, OnTick, Phase, Prompt, Sampling, Tick
+from lmstrix.ports import Generation, OnTick, Prompt, Sampling, Tick
 from lmstrix.values import Model, Outcome
 
 DYING_S: Final = 5.0
@@ -77,16 +78,16 @@ class LoadedCopy:
 
     def _gather(self, stream: Stream, stall_s: float, on_tick: OnTick) -> Generation:
         text: list[str] = []
-        phase: Phase = "prefill"
+        last = Tick(phase="prefill")
 
         def beat() -> None:
             self._process.guard()
-            on_tick(Tick(phase=phase))
+            on_tick(last)
 
         for part in stream.parts(stall_s=stall_s, on_silence=beat):
             text.append(part.get("content", ""))
             tick = _tick(part)
-            phase = tick.phase
+            last = replace(tick, text="")
             self._process.guard()
             on_tick(tick)
             if part.get("stop"):
