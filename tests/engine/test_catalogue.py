@@ -52,6 +52,15 @@ def test_key_in_other_letters_wins_over_the_keys_it_is_a_part_of() -> None:
     assert resolve("QWEN3", [model("qwen3-8b"), model("Qwen3")]).key == "Qwen3"
 
 
+def test_case_tells_apart_what_nothing_else_does() -> None:
+    """Two folders may hold `Qwen3` and `qwen3`; each can still be named."""
+    twins = [model("Qwen3"), model("qwen3")]
+
+    assert [resolve(found.key, twins).key for found in twins] == ["Qwen3", "qwen3"]
+    with pytest.raises(AmbiguousModelError):
+        resolve("QWEN3", twins)
+
+
 def test_unique_part_names_a_model_whatever_its_case() -> None:
     """People remember `8B`, not the whole key."""
     assert resolve("8B", [model("qwen3-8b"), model("gemma-3-270m")]).key == "qwen3-8b"

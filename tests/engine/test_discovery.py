@@ -381,12 +381,17 @@ def test_runtime_that_resizes_is_certified_at_what_it_loads() -> None:
     assert report.status is Status.TESTED
 
 
-def test_progress_counts_probes_against_the_forecast() -> None:
+@pytest.mark.parametrize(
+    ("fake", "proof"),
+    [
+        (FakeModel(declared=32_768, fails_fill={32_768: Outcome.CRASHED}), Proof.FILL),
+        (FakeModel(declared=4_100, resizes_to=4_098), Proof.LOAD),
+    ],
+)
+def test_progress_counts_probes_against_the_forecast(fake: FakeModel, proof: Proof) -> None:
     """A bar that runs backwards, or past its end, is worse than none."""
     events: list[Event] = []
-    Bench(FakeModel(declared=32_768, fails_fill={32_768: Outcome.CRASHED})).test(
-        on_event=events.append
-    )
+    Bench(fake).test(proof=proof, on_event=events.append)
 
     of_probes = [
         event

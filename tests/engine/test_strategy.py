@@ -223,6 +223,18 @@ def test_later_failure_outweighs_an_earlier_pass() -> None:
     assert 4_096 < context < 16_384
 
 
+def test_later_pass_outweighs_an_earlier_failure() -> None:
+    """Memory that was taken yesterday is free today."""
+    strategy = Bisect(SearchSpace(ceiling=65_536, granularity=1_024, threshold=65_536))
+    for probe in (ended(8_192, Outcome.OUT_OF_MEMORY), ended(16_384)):
+        strategy.tell(probe)
+
+    context = strategy.next_context()
+
+    assert context is not None
+    assert context > 16_384
+
+
 def test_unknown_strategy_is_refused_with_those_there_are() -> None:
     """A name that is passed over in silence would measure something else."""
     with pytest.raises(RequestError, match="unknown strategy: `guess`") as refusal:
