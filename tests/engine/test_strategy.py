@@ -1,6 +1,7 @@
 """Bisection finds any hidden limit, and depends on nothing but what it was told."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -246,7 +247,7 @@ def test_unknown_strategy_is_refused_with_those_there_are() -> None:
 @pytest.mark.parametrize("field", ["ceiling", "granularity", "threshold", "floor", "first"])
 def test_search_space_without_tokens_is_refused(field: str) -> None:
     """A granularity of 0 would divide by it."""
-    sound = {"ceiling": 1, "granularity": 1, "threshold": 1, "floor": 1, "first": 1}
+    sound: dict[str, Any] = {"ceiling": 1, "granularity": 1, "threshold": 1, "floor": 1, "first": 1}
 
     with pytest.raises(RequestError):
         SearchSpace(**{**sound, field: 0})
