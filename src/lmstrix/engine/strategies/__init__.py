@@ -1,0 +1,1 @@
+"""The strategies that come with LMStrix, one room each. The door is `lmstrix.engine.strategy`."""

@@ -1,0 +1,61 @@
+"""The default: a context that is sure to work, in as few loads as that takes.
+
+1. A small load shows that the model works at all, and what it takes.
+2. The second goes as far as the prior is sure of, `_PRIOR_CAUTION` errors below its prediction; if
+   that is the ceiling, the search is over. Bytes per token are now measured.
+3. Each further one goes `_CAUTION` errors below what the line then predicts, and measures it more
+   closely, until there is no more to gain than the granularity, or 2 % of what has passed.
+
+So it never asks for more than it predicts to fit. A failure means that the prediction was wrong, or
+that memory is not what decides: the search steps back a quarter of the bracket, then halves, and
+ends where that has come within an eighth of the failure.
+"""
+
+from typing import Final
+
+from lmstrix.engine.memory import MemoryLine
+from lmstrix.engine.strategies.climb import Climb
+
+_PRIOR_CAUTION: Final = 3.0
+"""An estimate leaves out what it does not know: the truth is farther above it than below."""
+_CAUTION: Final = 2.2
+_WORTH: Final = 0.02
+_NEAR: Final = 8
+
+
+class Certify(Climb):
+    """Probe below the prediction, measure, predict again. Without readings, climb."""
+
+    def _onward(self) -> int | None:
+        line = self._line()
+        if line is None:
+            return self._step()
+        high = self._bracket.refuted
+        return self._ahead(line) if high is None else self._back(line, high)
+
+    def _ahead(self, line: MemoryLine) -> int | None:
+        target, passed = self._cautious(line), self._bracket.passed
+        if target == self._space.ceiling:
+            return target
+        if line.measured and self._room(line) - passed < max(self._space.granularity, self._worth):
+            return None
+        return target if target - passed >= max(self._space.grain, self._worth) else None
+
+    def _back(self, line: MemoryLine, high: int) -> int | None:
+        """Return a context below the failure at `high`, with room for error that grows."""
+        gap = high - self._bracket.passed
+        if gap <= max(self._space.granularity, high // _NEAR):
+            return None
+        target = self._reach(high - gap // (4 if len(self._bracket.failures) == 1 else 2))
+        if line.measured:
+            target = min(target, self._cautious(line))
+        passed = self._bracket.passed
+        return target if target - passed >= max(self._space.grain, self._worth) else None
+
+    def _cautious(self, line: MemoryLine) -> int:
+        z = _CAUTION if line.measured else _PRIOR_CAUTION
+        return self._reach(line.limit(self._budget, z).cautious)
+
+    @property
+    def _worth(self) -> int:
+        return int(_WORTH * self._bracket.passed)

@@ -1,0 +1,25 @@
+"""Bounded growth, for runtimes whose memory cannot be read."""
+
+from typing import Final
+
+from lmstrix.engine.strategies.careful import Careful
+
+GROWTH: Final = 1.5
+
+
+class Climb(Careful):
+    """Ask for half as much again, until that fails.
+
+    The overshoot of the one failure is bounded by the growth, and so is what is given away: a third
+    at most. Where a failure is known beforehand, the climb ends below it.
+    """
+
+    def _onward(self) -> int | None:
+        return self._step()
+
+    def _step(self) -> int | None:
+        """Return the next step up, or None if there is no room for one."""
+        passed, refuted = self._bracket.passed, self._bracket.refuted
+        target = self._reach(max(GROWTH * passed, passed + self._space.grain))
+        within = refuted is None or target < refuted
+        return target if within and target > passed else None
