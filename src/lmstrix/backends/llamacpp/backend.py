@@ -183,7 +183,7 @@ def _data_limit(model: Model, budget: int | None) -> int | None:
             f"the weights of `{model.key}` alone exceed the memory budget",
             outcome=Outcome.OUT_OF_MEMORY,
             detail=f"weights {show_bytes(weights)}, budget {show_bytes(budget)}",
-            hint="allow it more with `--memory-budget`",
+            hint="allow it more with LMSTRIX_MEMORY_BUDGET",
         )
     return budget - weights
 

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 Failure = TypeVar("Failure", ModelLoadError, GenerationError)
 
 PRIVATE_COUNTED: Final = sys.platform.startswith("linux")
-LESS_MEMORY: Final = "ask for a smaller `--in_ctx`, or allow more with `--memory-budget`"
+LESS_MEMORY: Final = "ask for a smaller context, or allow more with LMSTRIX_MEMORY_BUDGET"
 STACKS: Final = 2**20
 """Bytes by which a reading may exceed a limit that the kernel keeps: it does not limit stacks."""
 TAIL_LINES: Final = 200
