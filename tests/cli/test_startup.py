@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from benchmarks.startup import BARE, commands, medians
+from benchmarks.startup import BARE, commands, medians, unmeasured
 
 HEAVY = {"mcp", "lmstudio", "xllamacpp", "httpx", "rich", "pydantic", "lmstrix.app", "sqlite3"}
 
@@ -24,7 +24,11 @@ def test_import_and_help_load_nothing_heavy(code: str) -> None:
     )
 
     result = subprocess.run(
-        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+        [sys.executable, "-c", program],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=unmeasured(),
     )
 
     loaded = set(result.stderr.split())
