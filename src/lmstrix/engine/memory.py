@@ -188,16 +188,19 @@ class MemoryLine:
     def _safe_offset(self, spare: float, z: float) -> float:
         """Return the largest x with `spare - slope * x >= z * error`, in tokens from the reference.
 
-        Squared, that is `a * x**2 - 2 * b * x + c >= 0`, and x its smaller root if memory surely
-        grows (a > 0), else the only one above the reference.
+        Squared, that is `a * x**2 - 2 * b * x + c >= 0`. If memory surely grows (a > 0), x is its
+        smaller root; if it surely falls, there is none; else it is the only root above 0, if the
+        reference itself is sure to fit (c >= 0), and nothing is if that is not.
         """
         a = self.slope**2 - z**2 * self.slope_variance
         b = spare * self.slope + z**2 * self.covariance
         c = spare**2 - z**2 * self.level_variance
         root = sqrt(max(0.0, b**2 - a * c))
+        if a > 0 and self.slope < 0:
+            return inf
         if a > 0 and b <= 0:
             return (b - root) / a
-        if c < 0 and a <= 0:
+        if a <= 0 and (c < 0 or spare < 0):
             return -inf
         return c / (b + root) if b + root > 0 else inf
 

@@ -67,17 +67,22 @@ def open_strategy(
 
 
 def most_probes(space: SearchSpace, name: str = "bisect") -> int:
-    """Return how many probes a search of `space` takes at most, if no failure has to be confirmed.
+    """Return how many probes a search of `space` takes at most, if all goes as it should.
 
-    A strategy from elsewhere is taken to need no more than halving does.
+    That is: every failure is out of memory, and memory, where a budget is known, is told and grows
+    as the prior says, within twice its error. Else `certify` may take as many as `climb`. A
+    strategy from elsewhere is taken to need no more than halving does.
     """
+    steps, halvings, guided = _steps(space), _halvings(space), space.budget_bytes is not None
     match name:
-        case "climb" | "certify":
-            return _steps(space)
+        case "certify" if guided and steps > 1:
+            return min(steps, 5) + 4
+        case "certify" | "climb":
+            return steps + 2 * (guided and steps > 1)
         case "exact":
-            return _steps(space) + 2 * _halvings(space)
+            return halvings + (6 if guided else steps)
         case _:
-            return _halvings(space)
+            return halvings
 
 
 def most_to_descend(space: SearchSpace) -> int:
@@ -98,6 +103,7 @@ def _halvings(space: SearchSpace) -> int:
 def _steps(space: SearchSpace) -> int:
     """Return how many steps of bounded growth lead to the ceiling."""
     context, steps = space.start, 1 if space.first is None else 2
+    steps += space.threshold <= context < space.ceiling  # a smaller load, to measure memory with
     while context < space.ceiling:
         top = space.ceiling if context >= space.threshold else space.clamp(space.ceiling)
         context = min(top, max(space.align(int(GROWTH * context)), context + space.grain))

@@ -24,6 +24,7 @@ class Bracket:
         failures: Contexts with a failure that counts and stands, and what it was.
         widths: How far apart the two ends were after each probe, once there were two.
         readings: The memory that passing loads took.
+        silent: Whether a load passed and did not tell its memory.
         inconclusive: Why the search cannot go on, after a probe that decided nothing.
     """
 
@@ -31,6 +32,7 @@ class Bracket:
         self.failures: dict[int, Outcome] = {}
         self.widths: list[int] = []
         self.readings: list[Reading] = []
+        self.silent = False
         self.inconclusive = ""
         self._passes: set[int] = set()
         self._doubts: dict[int, bool] = {}  # by context: whether a good size has worked since
@@ -48,8 +50,9 @@ class Bracket:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was shown and then contradicted, each in a few words."""
-        return tuple(self._notes)
+        """What was contradicted, or left in doubt, each in a few words."""
+        doubts = (f"{size:,} tokens failed once, and were not tried again" for size in self._doubts)
+        return *self._notes, *doubts
 
     @property
     def verdict(self) -> str:
@@ -95,7 +98,9 @@ class Bracket:
         self.failures = {size: why for size, why in self.failures.items() if size > context}
         self._doubts = {size: True for size in self._doubts if size > context}
         self._passes.add(context)
-        if probe.memory_bytes is not None:
+        if probe.memory_bytes is None:
+            self.silent = True
+        else:
             self.readings.append(Reading(probe.effective or context, probe.memory_bytes))
 
     def _fail(self, context: int, outcome: Outcome) -> None:
@@ -105,7 +110,7 @@ class Bracket:
         if outcome in _CERTAIN or context in self._doubts:
             self.failures[context] = outcome
             self._doubts = {size: shown for size, shown in self._doubts.items() if size < context}
-        elif context < (self.refuted or context + 1):
+        elif self.refuted is None or context < self.refuted:
             self._doubts[context] = False
 
     def _note(self, text: str) -> None:

@@ -13,11 +13,15 @@ or before that the prior's. A strategy that has to see a failure may override `_
 
 from abc import ABC, abstractmethod
 from math import inf
+from typing import Final
 
 from lmstrix.engine.memory import MemoryLine, reading_noise
 from lmstrix.engine.strategies.bracket import Bracket
 from lmstrix.engine.strategies.space import SearchSpace
 from lmstrix.values import Probe
+
+_WORTH: Final = 50
+"""Nobody misses the fiftieth part of a context, and finding it costs a load like any other."""
 
 
 class Careful(ABC):
@@ -36,16 +40,17 @@ class Careful(ABC):
 
     def next_context(self) -> int | None:
         """See `Strategy.next_context`."""
-        bracket, start = self._bracket, self._start()
-        if bracket.inconclusive or not (bracket.passed or start):
+        bracket = self._bracket
+        if bracket.inconclusive or bracket.passed >= self._space.ceiling:
+            return None
+        start = self._start()
+        if not (bracket.passed or start):
             return None
         again = bracket.recheck(start)
         if again is not None and again <= max(bracket.passed, self._reach(inf)):
             return again
         if not bracket.passed:
             return self._opening(start)
-        if bracket.passed >= self._space.ceiling:
-            return None
         return self._gauge() or self._onward()
 
     def tell(self, probe: Probe) -> None:
@@ -59,12 +64,18 @@ class Careful(ABC):
     def _opening(self, start: int) -> int | None:
         refuted, first = self._bracket.refuted, self._space.first
         if refuted is None:
-            return start if first is None else self._reach(first)
+            return start if first is None else self._within_room(self._space.clamp(first))
         return start if start < refuted else None
 
     def _start(self) -> int:
         """Return the floor, where ceiling, threshold and budget leave it; 0 if they do not."""
-        return self._reach(self._space.floor)
+        return self._within_room(self._space.start)
+
+    def _within_room(self, context: int) -> int:
+        """Return `context`, off the grid or not, or what there is room for if that is less."""
+        line = self._line()
+        room = inf if line is None else self._room(line)
+        return context if room >= context else self._space.align(int(max(room, 0)))
 
     def _gauge(self) -> int | None:
         """Return a smaller context to measure the line with, where the threshold bars larger ones.
@@ -89,18 +100,31 @@ class Careful(ABC):
         """Return the largest context that the budget leaves room for, by `line`."""
         return line.limit(self._budget, 0).expected
 
+    def _worth(self, least: int) -> int:
+        """Return what a probe has to gain, in tokens: `least`, or a fiftieth of what has passed."""
+        return max(least, self._bracket.passed // _WORTH)
+
+    def _is_edge(self, context: int) -> bool:
+        """Whether ceiling or threshold end the search there: worth a probe, however near."""
+        return context in {self._space.ceiling, self._space.threshold}
+
     @property
     def _budget(self) -> int:
         """The budget in bytes; only where there is a line, and so a budget."""
         return self._space.budget_bytes or 0
 
     def _line(self) -> MemoryLine | None:
-        """Return the line that memory is predicted by, or None: then memory is no guide."""
+        """Return the line that memory is predicted by, or None if there is no budget or line."""
         space = self._space
         if space.budget_bytes is None:
             return None
         noise = reading_noise(space.budget_bytes)
         return MemoryLine.fit(self._bracket.readings, noise_bytes=noise, prior=space.prior)
+
+    def _guide(self) -> MemoryLine | None:
+        """Return the line if it may choose where to go: every load that passed is on it."""
+        known = self._bracket.readings and not self._bracket.silent
+        return self._line() if known else None
 
     def _is_cleared(self, line: MemoryLine | None) -> bool:
         if self._space.budget_bytes is not None and self._bracket.readings:

@@ -19,7 +19,6 @@ from lmstrix.engine.strategies.climb import Climb
 _PRIOR_CAUTION: Final = 3.0
 """An estimate leaves out what it does not know: the truth is farther above it than below."""
 _CAUTION: Final = 2.2
-_WORTH: Final = 0.02
 _NEAR: Final = 8
 
 
@@ -27,19 +26,20 @@ class Certify(Climb):
     """Probe below the prediction, measure, predict again. Without readings, climb."""
 
     def _onward(self) -> int | None:
-        line = self._line()
+        line = self._guide()
         if line is None:
             return self._step()
         high = self._bracket.refuted
         return self._ahead(line) if high is None else self._back(line, high)
 
     def _ahead(self, line: MemoryLine) -> int | None:
-        target, passed = self._cautious(line), self._bracket.passed
+        """Return a context above what has passed, where nothing has failed."""
+        target = self._cautious(line)
         if target == self._space.ceiling:
             return target
-        if line.measured and self._room(line) - passed < max(self._space.granularity, self._worth):
-            return None
-        return target if target - passed >= max(self._space.grain, self._worth) else None
+        left = self._room(line) - self._bracket.passed
+        done = line.measured and left < self._worth(self._space.granularity)
+        return None if done else self._paying(target)
 
     def _back(self, line: MemoryLine, high: int) -> int | None:
         """Return a context below the failure at `high`, with room for error that grows."""
@@ -47,15 +47,13 @@ class Certify(Climb):
         if gap <= max(self._space.granularity, high // _NEAR):
             return None
         target = self._reach(high - gap // (4 if len(self._bracket.failures) == 1 else 2))
-        if line.measured:
-            target = min(target, self._cautious(line))
-        passed = self._bracket.passed
-        return target if target - passed >= max(self._space.grain, self._worth) else None
+        return self._paying(min(target, self._cautious(line)) if line.measured else target)
 
     def _cautious(self, line: MemoryLine) -> int:
         z = _CAUTION if line.measured else _PRIOR_CAUTION
         return self._reach(line.limit(self._budget, z).cautious)
 
-    @property
-    def _worth(self) -> int:
-        return int(_WORTH * self._bracket.passed)
+    def _paying(self, target: int) -> int | None:
+        """Return `target` if it is far enough up: a few grains are, for a load measures as well."""
+        far = target - self._bracket.passed >= self._worth(self._space.grain)
+        return target if far else None

@@ -19,7 +19,11 @@ class Climb(Careful):
 
     def _step(self) -> int | None:
         """Return the next step up, or None if there is no room for one."""
-        passed, refuted = self._bracket.passed, self._bracket.refuted
-        target = self._reach(max(GROWTH * passed, passed + self._space.grain))
-        within = refuted is None or target < refuted
-        return target if within and target > passed else None
+        space, passed, refuted = self._space, self._bracket.passed, self._bracket.refuted
+        wanted = max(space.align(int(GROWTH * passed)), passed + space.grain)
+        target = self._reach(wanted)
+        if refuted is not None and target >= refuted:
+            return None
+        whole = target >= space.align(wanted) or self._is_edge(target)
+        least = 1 if whole else self._worth(space.granularity)
+        return target if target - passed >= least else None

@@ -5,9 +5,10 @@ next probe goes where that chance has fallen through a set part of what it falls
 ends: it divides what is not known, as bisection divides what is not tried. The part favours a pass,
 which is a reading as well.
 
-No probe has less than `_HOPELESS` as its chance: it is predicted to take at most five of the line's
-errors more than the budget. Where even the next granule would, there is nothing left to bracket,
-and no load has to fail to prove that.
+**Bounded bytes.** As long as nothing has failed, a step larger than the granularity goes no farther
+than where a load surely (`_SURE` errors) takes at most `_OVERREACH` more than the budget. And no
+probe has less than `_HOPELESS` as its chance: where the next granule has, there is nothing left to
+bracket, and no load has to fail to prove that.
 
 The line may be wrong, and memory need not be what decides. So the middle is probed where the line
 sees no limit between the ends, or has not halved their distance in two probes; and as long as
@@ -22,6 +23,8 @@ from lmstrix.engine.strategies.climb import Climb
 
 _PRIOR_CAUTION: Final = 3.0
 _FAVOUR: Final = 0.7
+_OVERREACH: Final = 0.05
+_SURE: Final = 2.2  # errors
 _HOPELESS: Final = 1e-7
 _BLIND: Final = 0.05
 """With less of the chance than this between the ends, the line is taken to be wrong."""
@@ -32,7 +35,7 @@ class Exact(Climb):
     """Bracket the limit by its chances. Without readings, climb, then halve."""
 
     def _onward(self) -> int | None:
-        line, high = self._line(), self._bracket.refuted
+        line, high = self._guide(), self._bracket.refuted
         if high is not None:
             wanted: float = self._below(line, high)
         elif line is not None:
@@ -48,7 +51,7 @@ class Exact(Climb):
             return True
         step = self._reach(low + space.granularity)
         whole = step >= space.align(low + space.granularity)
-        return step <= low or not (whole or step in {space.ceiling, space.threshold})
+        return step <= low or not (whole or self._is_edge(step))
 
     def _above(self, line: MemoryLine) -> float:
         """Return a context to go up to: nothing has failed yet."""
@@ -57,7 +60,8 @@ class Exact(Climb):
             return max(low + granule, line.limit(self._budget, _PRIOR_CAUTION).cautious)
         sizes = len({reading.context for reading in self._bracket.readings})
         least = low + (granule << max(0, sizes - 4))
-        return max(least, self._divide(line, low, None) or 0)
+        bold = line.limit((1 + _OVERREACH) * self._budget, _SURE).cautious
+        return max(least, min(bold, self._divide(line, low, None) or 0))
 
     def _below(self, line: MemoryLine | None, high: int) -> int:
         """Return a context between the two ends."""
@@ -81,7 +85,9 @@ class Exact(Climb):
             return None
         return self._last(line, low, high, lower + _FAVOUR * (upper - lower))
 
-    def _room(self, line: MemoryLine) -> int:
+    def _room(self, line: MemoryLine) -> float:
+        if not self._bracket.passed:
+            return super()._room(line)
         return self._last(line, self._bracket.passed, None, _HOPELESS)
 
     def _last(self, line: MemoryLine, low: int, high: int | None, chance: float) -> int:
