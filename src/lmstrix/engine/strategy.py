@@ -73,12 +73,13 @@ def most_probes(space: SearchSpace, name: str = "bisect") -> int:
     as the prior says, within twice its error. Else `certify` may take as many as `climb`. A
     strategy from elsewhere is taken to need no more than halving does.
     """
-    steps, halvings, guided = _steps(space), _halvings(space), space.budget_bytes is not None
+    steps, halvings = _steps(space), _halvings(space)
+    guided = space.budget_bytes is not None and not (steps == 1 and _starts_at_floor(space))
     match name:
-        case "certify" if guided and steps > 1:
+        case "certify" if guided:
             return min(steps, 5) + 4
         case "certify" | "climb":
-            return steps + 2 * (guided and steps > 1)
+            return steps + 2 * guided
         case "exact":
             return halvings + (6 if guided else steps)
         case _:
@@ -98,6 +99,14 @@ def _halvings(space: SearchSpace) -> int:
     above = len(space.grid(threshold, space.ceiling)) + (space.ceiling > threshold)
     openings = 1 if space.first is None else 2
     return openings + below.bit_length() + above.bit_length()
+
+
+def _starts_at_floor(space: SearchSpace) -> bool:
+    """Whether the prior does not make a search begin lower."""
+    prior, budget = space.prior, space.budget_bytes
+    if prior is None or prior.fixed_bytes is None or budget is None:
+        return True
+    return prior.fixed_bytes + prior.bytes_per_token * space.start < budget
 
 
 def _steps(space: SearchSpace) -> int:
