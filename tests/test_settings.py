@@ -65,9 +65,9 @@ def test_models_dir_lists_folders_by_the_path_separator(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('backend = "ollama"', "unknown backend"),
-        ('log = "loud"', "unknown log level"),
-        ('memory_budget = "much"', "not a size"),
+        ('backend = "ollama"', "LMSTRIX_BACKEND is unknown"),
+        ('log = "loud"', "LMSTRIX_LOG is unknown"),
+        ('memory_budget = "much"', "LMSTRIX_MEMORY_BUDGET is not a size"),
         ('colour = "red"', "unknown setting"),
         ("backend = ", "not valid TOML"),
     ],

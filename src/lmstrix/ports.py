@@ -202,7 +202,7 @@ class Registry(Protocol):
         ...
 
     def models(self) -> Sequence[Model]:
-        """Return the known models by key, with their newest limits and status."""
+        """Return the known models by key, with status and the newest limits that hold a context."""
         ...
 
     def open_probe(self, backend: str, probe: Probe) -> Probe:

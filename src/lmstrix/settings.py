@@ -122,20 +122,25 @@ def _backend(text: str | None) -> BackendChoice:
         return "auto"
     if text not in {"auto", "lmstudio", "llamacpp"}:
         raise ConfigError(
-            f"unknown backend: `{text}`", hint="it is one of `auto`, `lmstudio`, `llamacpp`"
+            f"LMSTRIX_BACKEND is unknown: `{text}`",
+            hint="it is one of `auto`, `lmstudio`, `llamacpp`",
         )
     return cast("BackendChoice", text)
 
 
 def _budget(text: str | None) -> int | None:
-    return None if text is None else parse_bytes(text)
+    try:
+        return None if text is None else parse_bytes(text)
+    except ConfigError as error:
+        raise ConfigError(f"LMSTRIX_MEMORY_BUDGET is {error}", hint=error.hint) from error
 
 
 def _log_level(text: str | None) -> str:
     level = (text or "warning").lower()
     if level not in {"debug", "info", "warning", "error"}:
         raise ConfigError(
-            f"unknown log level: `{text}`", hint="it is one of `debug`, `info`, `warning`, `error`"
+            f"LMSTRIX_LOG is unknown: `{text}`",
+            hint="it is one of `debug`, `info`, `warning`, `error`",
         )
     return level
 

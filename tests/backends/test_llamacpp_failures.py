@@ -74,6 +74,18 @@ def test_weights_over_the_budget_are_refused_before_anything_starts(
     assert caught.value.outcome == Outcome.OUT_OF_MEMORY
 
 
+def test_a_file_that_is_gone_is_told_as_such(
+    backend: LlamaCppBackend, models: dict[str, Model], folder: Path
+) -> None:
+    """The engine would only say that it failed to load."""
+    (folder / "tiny-f16.gguf").unlink()
+
+    with pytest.raises(ModelLoadError, match="gone") as caught:
+        backend.load(models["tiny"], request_for(256))
+
+    assert caught.value.hint == "`lmstrix scan` looks for models again"
+
+
 def test_a_broken_file_is_no_verdict_on_the_context(
     backend: LlamaCppBackend, models: dict[str, Model], folder: Path
 ) -> None:

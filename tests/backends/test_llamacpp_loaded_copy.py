@@ -11,7 +11,7 @@ from backends.engine_calls import GREEDY, RAW, engine_pid, request_for
 from lmstrix.backends.llamacpp.backend import LlamaCppBackend
 from lmstrix.errors import PromptTooLongError, RequestError
 from lmstrix.ports import Prompt, Sampling, Tick
-from lmstrix.values import Model
+from lmstrix.values import LoadConfig, Model
 
 
 def test_the_effective_context_is_read_back(
@@ -171,6 +171,8 @@ def test_an_unknown_kv_type_is_refused_by_name(
     """A misspelt type must not load with the default one."""
     with pytest.raises(RequestError, match="q9_0"):
         backend.load(models["tiny"], request_for(256, kv_type="q9_0"))
+    with pytest.raises(RequestError, match="q9_0"):  # before a probe is written
+        backend.fingerprint(models["tiny"], LoadConfig(kv_type="q9_0"))
 
 
 def test_a_smaller_kv_type_takes_less_memory(

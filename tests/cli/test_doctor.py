@@ -63,7 +63,7 @@ def test_setting_that_cannot_be_used_is_a_finding(monkeypatch: pytest.MonkeyPatc
 
     assert result.exit_code == 0
     assert checks(result.stdout)["settings"]["ok"] is False
-    assert checks(result.stdout)["settings"]["detail"] == "unknown log level: `shouting`"
+    assert checks(result.stdout)["settings"]["detail"] == "LMSTRIX_LOG is unknown: `shouting`"
 
 
 def test_damaged_registry_is_a_finding_and_is_left_alone(own_home: Path) -> None:

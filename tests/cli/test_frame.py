@@ -139,7 +139,7 @@ def test_setting_that_cannot_be_used_exits_2(monkeypatch: pytest.MonkeyPatch) ->
     result = CliRunner().invoke(cli, ["list"])
 
     assert result.exit_code == 2
-    assert result.stderr.startswith("error: unknown backend: `abacus`\n\nhint: ")
+    assert result.stderr.startswith("error: LMSTRIX_BACKEND is unknown: `abacus`\n\nhint: ")
 
 
 def test_no_command_shows_the_help_and_is_a_usage_error(run: Run) -> None:

@@ -10,6 +10,8 @@ from lmstrix import app
 from lmstrix.cli import cli
 from lmstrix.testing import FakeBackend, FakeModel
 
+NOTHING = "no model matches; `lmstrix doctor` shows where models are looked for\n"
+
 
 def rows(text: str) -> list[list[str]]:
     """Return the cells of a plain table without its titles."""
@@ -88,7 +90,7 @@ def test_list_that_matches_nothing_prints_nothing_on_stdout(run: Run) -> None:
     """An empty answer is not an error, and not a table either."""
     result = run("list", "--filter", "whale")
 
-    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "no model matches\n")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", NOTHING)
 
 
 def test_list_of_what_is_loaded_asks_the_runtime(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,6 +58,17 @@ def test_exit_codes_are_those_of_the_contract(own_home: Path) -> None:
     assert run("list").returncode == 4
 
 
+def test_full_disk_behind_stdout_is_an_error_and_no_traceback() -> None:
+    """What could not be written is not there, and 1 would mean that no context works."""
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        found = subprocess.run(
+            [SCRIPT, "--help"], check=False, stdout=full, stderr=subprocess.PIPE, text=True
+        )
+
+    assert found.returncode == 74
+    assert found.stderr == "error: the output cannot be written: No space left on device\n"
+
+
 def test_text_that_the_encoding_lacks_does_not_end_the_run() -> None:
     """A model may be asked for anything; an old terminal must survive the answer."""
     told = run("test", "whale-🐋", PYTHONIOENCODING="cp1252", PYTHONUTF8="0")

@@ -170,6 +170,18 @@ def test_newest_fingerprint_is_the_one_shown(store: Store) -> None:
     assert len(store.registry.probes(model="m")) == 2
 
 
+def test_fingerprint_with_which_nothing_works_does_not_hide_one_that_does(store: Store) -> None:
+    """A test in a megabyte of memory says nothing about the model as it is used."""
+    store.registry.put_models("fake", [model()])
+    store.end(store.begin(4_096))
+    store.end(store.begin(8_192, fingerprint=THERE), Outcome.OUT_OF_MEMORY, effective=None)
+
+    limits = store.model().limits
+    assert limits is not None
+    assert (limits.fingerprint, limits.usable) == (HERE, 4_096)
+    assert store.model().status is Status.TESTED
+
+
 def test_limits_follow_the_declared_context(store: Store) -> None:
     """A file may be replaced by one that claims more."""
     store.registry.put_models("fake", [model(declared=4_096)])

@@ -29,6 +29,17 @@ def loads(bench: Bench) -> list[int | None]:
     return [call.request.context for call in bench.backend.calls if call.request]
 
 
+@pytest.mark.parametrize("prompt", ["", " \n\t "])
+def test_empty_prompt_is_refused_before_anything_is_loaded(prompt: str) -> None:
+    """A script's empty pipe would cost minutes of invented text."""
+    bench = Bench()
+
+    with pytest.raises(RequestError, match="empty"):
+        bench.infer(prompt)
+
+    assert loads(bench) == []
+
+
 def test_answer_comes_with_its_context_and_its_figures() -> None:
     """They tell the caller what was really done."""
     answer = Bench().infer(QUESTION, in_ctx=8_192)

@@ -254,6 +254,16 @@ def test_speeds_come_from_the_largest_standing_pass_that_has_them() -> None:
     assert (limits.prefill_tps, limits.decode_tps, limits.ttft_s) == (710.0, 40.0, 1.0)
 
 
+def test_speed_of_a_full_window_goes_before_that_of_a_larger_short_question() -> None:
+    """The limit that is shown is the usable one, and so is the speed beside it."""
+    limits = limits_of(
+        ended(6_144, proof=Proof.FILL, decode_tps=20.0),
+        ended(8_192, proof=Proof.ANSWER, decode_tps=60.0),
+    )
+
+    assert (limits.usable, limits.decode_tps) == (6_144, 20.0)
+
+
 @given(st.integers(0, 1 << 20), st.integers(0, 1 << 34), st.sets(CONTEXTS, min_size=2, max_size=6))
 def test_bytes_per_token_is_the_slope_of_the_memory_law(
     slope: int, base: int, contexts: set[int]

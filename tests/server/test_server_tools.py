@@ -263,7 +263,9 @@ async def test_second_job_waits_for_its_turn(client: Client, backend: GatedBacke
     """One engine at a time, and a host that calls tools in parallel is told so."""
     backend.gate.clear()
     content_of(await client.call_tool("test_context", TEST | {"wait_s": 0}))
-    second = content_of(await client.call_tool("infer", {"model": "qwen", "wait_s": 0}))
+    second = content_of(
+        await client.call_tool("infer", {"model": "qwen", "prompt": "hello", "wait_s": 0})
+    )
     assert second["status"] == "queued"
 
     backend.gate.set()
@@ -316,7 +318,7 @@ async def test_jobs_are_listed_newest_first(client: Client) -> None:
     """After a lost answer, the list is how an agent finds its work again."""
     empty = content_of(await client.call_tool("job", {"action": "list"}))
     first = content_of(await client.call_tool("test_context", dict(TEST)))
-    second = content_of(await client.call_tool("infer", {"model": "qwen"}))
+    second = content_of(await client.call_tool("infer", {"model": "qwen", "prompt": "hello"}))
     listed = content_of(await client.call_tool("job", {"action": "list"}))
 
     assert empty["result"] == {"jobs": []}
@@ -343,7 +345,7 @@ async def test_failed_job_is_an_error_that_still_shows_its_view(
     content_of(await client.call_tool("list_models", {}))
     backend.reachable = False
 
-    result = await client.call_tool("infer", {"model": "qwen"})
+    result = await client.call_tool("infer", {"model": "qwen", "prompt": "hello"})
 
     assert result.is_error
     assert text_of(result) == "the fake runtime is not there\nhint: start it"
@@ -366,7 +368,7 @@ async def test_runtime_that_is_gone_is_told_with_its_remedy(
 
 async def test_unknown_job_is_refused_with_the_known_ones(client: Client) -> None:
     """Ids are opaque: a model that garbled one needs to see the right ones."""
-    view = content_of(await client.call_tool("infer", {"model": "qwen"}))
+    view = content_of(await client.call_tool("infer", {"model": "qwen", "prompt": "hello"}))
 
     result = await client.call_tool("job", {"job_id": "infer-0"})
 

@@ -13,6 +13,7 @@ import click
 
 from lmstrix.errors import LMStrixError
 
+_IO_ERROR: Final = 74  # EX_IOERR of sysexits.h, which Windows does not have
 _QUOTED: Final = re.compile(r"(?<!\w)'([^'\s]*)'(?!\w)")
 
 
@@ -62,6 +63,16 @@ class Failure:
         """Return what a user who stopped the run is told; `kept` says what remains."""
         code = 143 if isinstance(stop, Terminated) else 130
         return cls(code="interrupted", message=kept, hint=None, exit_code=code, word="interrupted")
+
+    @classmethod
+    def of_output(cls, error: OSError) -> "Failure":
+        """Return what a user is told whose standard output cannot be written."""
+        return cls(
+            code="output",
+            message=f"the output cannot be written: {error.strerror}",
+            hint=None,
+            exit_code=_IO_ERROR,
+        )
 
     def show(self, *, as_json: bool) -> None:
         """Tell the user, in the form asked for."""

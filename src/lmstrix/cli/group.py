@@ -1,5 +1,6 @@
 """The outermost frame: commands found in a table, errors caught in one place."""
 
+import errno
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,9 @@ from lmstrix.errors import LMStrixError
 
 _BROKEN_PIPE = 141
 """128 + SIGPIPE, as a shell reports it for any program whose reader has gone."""
+
+_CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG}
+"""What writing to a file can fail with, stdout being one. Adapters translate their own."""
 
 
 class CommandGroup(click.Group):
@@ -89,6 +93,12 @@ class CommandGroup(click.Group):
         except BrokenPipeError:
             _drop_stdout()
             return _BROKEN_PIPE
+        except OSError as error:
+            if error.errno not in _CANNOT_WRITE:
+                raise
+            _drop_stdout()
+            end = Failure.of_output(error)
+            end.show(as_json=False)
         return end.exit_code if isinstance(end, Failure) else end
 
     def _end(

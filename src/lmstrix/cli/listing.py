@@ -73,7 +73,7 @@ def _show(found: ModelList, show: Literal["table", "id", "path", "json"]) -> Non
         case "table":
             show_models(found.models)
             if not found.models:
-                note("no model matches")
+                note("no model matches; `lmstrix doctor` shows where models are looked for")
         case "json":
             emit_json(found.models)
         case "id":

@@ -27,3 +27,5 @@ def command(session: Session, /) -> None:
     else:
         show_models(found.models)
         note(f"known models: {found.total}")
+        if not found.total:
+            note("`lmstrix doctor` shows where models are looked for")

@@ -140,7 +140,7 @@ def describe(forecast: Forecast) -> str:
     if forecast.prefill_tokens:
         parts.append(f"{forecast.prefill_tokens:,} tokens to read")
     if forecast.memory_bytes is not None:
-        parts.append(f"{show_bytes(forecast.memory_bytes)} of memory")
+        parts.append(f"each within {show_bytes(forecast.memory_bytes)} of memory")
     if forecast.seconds is not None:
         parts.append(f"about {forecast.seconds:,.0f} s")
     return ", ".join(parts)
@@ -168,9 +168,10 @@ def _below(barred: int, model: Model, plan: TestPlan) -> int:
     """Return the largest context to search up to, below one that was interrupted."""
     below = (barred - 1) // plan.granularity * plan.granularity
     if plan.context is not None or below < 1:
+        again = f" --ctx {plan.context}" if plan.context else ""
         raise RequestError(
             f"a probe of `{model.key}` at {barred:,} tokens was interrupted",
-            hint=f"`lmstrix test {model.key} --force` tries that size again",
+            hint=f"`lmstrix test {model.key}{again} --force` tries that size again",
         )
     return below
 

@@ -11,7 +11,7 @@ from typing import Any, TypedDict
 
 from lmstrix.engine.events import Kind, OnEvent, ignore
 from lmstrix.engine.loading import STEP, LoadPlan, Room, limit_of, plan_load
-from lmstrix.errors import ContextTooLongError
+from lmstrix.errors import ContextTooLongError, RequestError
 from lmstrix.ports import (
     Backend,
     Clock,
@@ -85,6 +85,12 @@ class InferRequest:
     force_reload: bool = False
     budget_bytes: int | None = None
     timeout_s: float = 600.0
+
+    def __post_init__(self) -> None:
+        if not (self.prompt.strip() or self.system.strip()):
+            raise RequestError(
+                "the prompt is empty", hint='say something: `lmstrix infer "Why is the sky blue?"`'
+            )
 
     def estimate(self) -> int:
         """Return about how many tokens the prompt has; a model that is loaded counts better."""

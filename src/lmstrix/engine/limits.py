@@ -50,6 +50,8 @@ def derive_limits(
     brackets = {proof: _Bracket(proof, declared, ended) for proof in Proof}
     usable = brackets[Proof.FILL].limit
     loads = brackets[Proof.LOAD]
+    # The speed of a full window is the one to expect there; a short question tells less.
+    best = next((brackets[p] for p in (Proof.FILL, Proof.ANSWER) if brackets[p].limit), loads)
     return Limits(
         declared=declared,
         loadable=loads.limit,
@@ -61,9 +63,9 @@ def derive_limits(
         evidence=_evidence(ended, fingerprint),
         fingerprint=fingerprint,
         tested_at=ended[-1].ended_at if ended else None,
-        prefill_tps=loads.reading(lambda probe: probe.prefill_tps),
-        decode_tps=loads.reading(lambda probe: probe.decode_tps),
-        ttft_s=loads.reading(lambda probe: probe.ttft_s),
+        prefill_tps=best.reading(lambda probe: probe.prefill_tps),
+        decode_tps=best.reading(lambda probe: probe.decode_tps),
+        ttft_s=best.reading(lambda probe: probe.ttft_s),
         bytes_per_token=_bytes_per_token(ended),
     )
 

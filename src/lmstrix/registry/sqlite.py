@@ -80,13 +80,14 @@ class SQLiteRegistry:
         """Return the known models by key, with their newest limits and status.
 
         The newest limits are those of the fingerprint whose probe was opened last, of the probes
-        that have ended.
+        that have ended. A fingerprint with which a context works goes before one with which none
+        does: a test that was asked for the impossible does not hide what is known.
         """
         with self._reading() as db:
             opened: dict[tuple[str, str], set[Owner]] = {}
             for row in db.execute(_OPEN_PROBES):
                 opened.setdefault((row["backend"], row["model"]), set()).add(read_owner(row))
-            # Of a model's rows the last has the newest limits; the dictionary keeps that one.
+            # Of a model's rows the last has the limits to show; the dictionary keeps that one.
             newest = {(row["backend"], row["key"]): row for row in db.execute(_MODELS)}
             return [_model(row, opened.get(name, set())) for name, row in newest.items()]
 
@@ -310,7 +311,7 @@ INSERT OR REPLACE INTO models (backend, key, declared, json, seen_at) VALUES (?,
 _MODELS = """
 SELECT m.backend, m.key, m.json, l.json AS limits, l.status
 FROM models m LEFT JOIN limits l ON l.backend = m.backend AND l.model = m.key
-ORDER BY m.key, m.backend, l.last_probe
+ORDER BY m.key, m.backend, l.status = 'tested', l.last_probe
 """
 
 _PUT_FINGERPRINT = "INSERT OR IGNORE INTO fingerprints (digest, json) VALUES (?, ?)"

@@ -127,10 +127,10 @@ class Tools:
             int, Field(ge=0, description="Probe this one context, in tokens; 0 searches.")
         ] = 0,
         proof: Annotated[
-            Literal["load", "answer", "fill", "recall"],
+            Literal["load", "answer", "fill"],
             Field(
                 description="What a probe must show: that the model loads; answers a short "
-                "question; answers with its whole window filled; finds facts all over it."
+                "question; answers with its whole window filled."
             ),
         ] = "fill",
         threshold: Annotated[

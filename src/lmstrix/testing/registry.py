@@ -7,7 +7,7 @@ from lmstrix.engine.limits import derive_limits, status_of
 from lmstrix.errors import BusyError, RegistryError
 from lmstrix.ports import Clock
 from lmstrix.testing.clock import FakeClock
-from lmstrix.values import Model, Outcome, Probe
+from lmstrix.values import Fingerprint, Limits, Model, Outcome, Probe, Status
 
 
 class MemoryRegistry:
@@ -106,9 +106,20 @@ class MemoryRegistry:
 
     def _with_limits(self, model: Model) -> Model:
         probes = self.probes(backend=model.backend, model=model.key)
-        if not probes:
-            return model
-        newest = probes[-1].fingerprint
-        alike = [probe for probe in probes if probe.fingerprint == newest]
-        limits = derive_limits(model.declared_context, alike, fingerprint=newest)
-        return model.model_copy(update={"limits": limits, "status": status_of(alike, limits)})
+        ended = [probe for probe in probes if probe.outcome is not None]
+        newest = list(dict.fromkeys(probe.fingerprint for probe in reversed(ended)))
+        limits = [self._limits(model, ended, fingerprint) for fingerprint in newest]
+        working = [found for found in limits if found.loadable is not None]
+        shown, status = next(iter([*working, *limits]), None), Status.UNTESTED
+        if len(ended) < len(probes):
+            status = Status.TESTING
+        elif shown is not None:
+            alike = [probe for probe in ended if probe.fingerprint == shown.fingerprint]
+            status = status_of(alike, shown)
+        return model.model_copy(update={"limits": shown, "status": status})
+
+    def _limits(
+        self, model: Model, ended: Sequence[Probe], fingerprint: Fingerprint | None
+    ) -> Limits:
+        alike = [probe for probe in ended if probe.fingerprint == fingerprint]
+        return derive_limits(model.declared_context, alike, fingerprint=fingerprint)

@@ -63,7 +63,7 @@ class LlamaCppBackend:
         return Fingerprint(
             model=identity(_path(model), self._cache),
             runtime=f"{NAME} {version('xllamacpp')}",
-            config=config,
+            config=_checked(config),
             machine=f"{platform.system()} {platform.machine()}, {psutil.cpu_count()} threads, "
             f"{show_bytes(memory)}",
         )
@@ -154,11 +154,12 @@ def _await_url(process: EngineProcess, timeout_s: float, on_tick: OnTick | None)
 
 
 def _orders(model: Model, request: LoadRequest) -> Orders:
-    config = request.config
-    if config.kv_type is not None and config.kv_type not in BYTES_PER_NUMBER:
-        raise RequestError(
-            f"llama.cpp has no KV cache type `{config.kv_type}`",
-            hint="it is one of " + ", ".join(f"`{kind}`" for kind in BYTES_PER_NUMBER),
+    config = _checked(request.config)
+    if not _path(model).is_file():
+        raise ModelLoadError(
+            f"the file of `{model.key}` is gone: {model.path}",
+            outcome=Outcome.UNKNOWN,
+            hint="`lmstrix scan` looks for models again",
         )
     return Orders(
         path=str(_path(model)),
@@ -171,6 +172,15 @@ def _orders(model: Model, request: LoadRequest) -> Orders:
         parallel=config.parallel,
         data_limit=_data_limit(model, request.budget_bytes),
     )
+
+
+def _checked(config: LoadConfig) -> LoadConfig:
+    if config.kv_type is not None and config.kv_type not in BYTES_PER_NUMBER:
+        raise RequestError(
+            f"llama.cpp has no KV cache type `{config.kv_type}`",
+            hint="it is one of " + ", ".join(f"`{kind}`" for kind in BYTES_PER_NUMBER),
+        )
+    return config
 
 
 def _data_limit(model: Model, budget: int | None) -> int | None:

@@ -30,5 +30,11 @@ def assemble_demo_model(folder: Path) -> Path:
     except (OSError, ValueError) as error:
         raise BackendUnavailableError(
             f"the demo's model cannot be assembled: {error}",
-            hint=f"remove {folder / FILE} and try again",
+            hint=_remedy(folder),
         ) from error
+
+
+def _remedy(folder: Path) -> str:
+    if (folder / FILE).exists():
+        return f"remove {folder / FILE} and try again"
+    return f"make {folder} a folder that can be written, or set LMSTRIX_HOME"
