@@ -16,6 +16,7 @@ from lmstrix.engine.catalogue import Query, resolve, select, with_loaded
 from lmstrix.engine.discovery import TestPlan, run_test
 from lmstrix.engine.events import OnEvent, ignore
 from lmstrix.engine.inference import InferOptions, InferRequest, run_infer
+from lmstrix.plugins import InstalledStrategies
 from lmstrix.ports import Backend, Clock, Registry
 from lmstrix.registry import open_registry
 from lmstrix.settings import Settings
@@ -165,7 +166,8 @@ class LMStrix:
             model: Any unique part of a model's key.
             context: One probe at this many tokens; 0 searches.
             proof: How much each passing probe proves.
-            strategy: The rule that chooses the next context.
+            strategy: The rule that chooses the next context: `bisect`, `certify`, `exact`, `climb`,
+                or that of an installed package.
             threshold: No probe is larger than this, in tokens, before one that large has passed.
             granularity: Precision of the search, in tokens.
             kv_type: Type of the KV cache, such as `q8_0`; the runtime's default if None.
@@ -182,6 +184,7 @@ class LMStrix:
         plan = TestPlan(
             proof=Proof(proof),
             strategy=strategy,
+            others=InstalledStrategies(),
             context=context or None,
             threshold=threshold,
             granularity=granularity,

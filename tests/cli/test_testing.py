@@ -44,6 +44,18 @@ def test_pipe_gets_a_forecast_and_a_line_for_each_thing_that_matters(run: Run) -
     assert [line for line in said if line.startswith("19,456 tokens: out-of-memory")]
 
 
+def test_strategy_is_the_one_asked_for(run: Run) -> None:
+    """By name; a wrong one is refused with the names there are, before anything is loaded."""
+    careful = run("test", "tiny", "--strategy", "certify")
+    wrong = run("test", "tiny", "--strategy", "guess")
+
+    assert "failed" not in careful.stderr
+    assert "out-of-memory" not in careful.stderr
+    assert wrong.exit_code == 2
+    assert wrong.stderr.startswith("error: unknown strategy: `guess`")
+    assert "`certify`" in wrong.stderr
+
+
 def test_terminal_sees_the_step_under_way_and_what_is_known(run: Run) -> None:
     """A test takes minutes: a person wants to see that it lives, and what it knows."""
     result = run("test", "tiny", env={"TTY_COMPATIBLE": "1", "TERM": "xterm", "COLUMNS": "100"})

@@ -180,6 +180,17 @@ def test_search_asks_briefly_and_fills_only_what_it_found() -> None:
     assert report.stopped_because == "19,456 tokens passed, 20,480 tokens failed: out-of-memory"
 
 
+def test_certify_is_told_the_budget_and_never_asks_beyond_it() -> None:
+    """Going by measured memory takes fewer loads than halving, and none of them fails."""
+    halved = tight(20_000, declared=65_536).test(proof=Proof.LOAD)
+    certified = tight(20_000, declared=65_536).test(proof=Proof.LOAD, strategy="certify")
+
+    assert {probe.outcome for probe in certified.probes} == {Outcome.PASSED}
+    assert len(certified.probes) < len(halved.probes)
+    assert certified.limits.loadable is not None
+    assert 0.94 * 20_000 <= certified.limits.loadable <= 20_000
+
+
 @pytest.mark.parametrize("outcome", REFUTING)
 def test_window_that_fails_to_fill_is_searched_below(outcome: Outcome) -> None:
     """What loads and cannot be filled is not usable; something below it may be."""

@@ -51,6 +51,13 @@ def some_tokens(text: str) -> int:
     help="What a context must do to pass: load, answer a question, or answer it when full.",
 )
 @click.option(
+    "--strategy",
+    metavar="NAME",
+    default="bisect",
+    show_default=True,
+    help="How the next context is chosen: `bisect`, `certify`, `exact` or `climb`.",
+)
+@click.option(
     "--granularity",
     metavar="N",
     default="1024",

@@ -1,10 +1,17 @@
 """What a test may do before it does anything: is the request sound, how far, at what cost. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from lmstrix.engine.strategy import SearchSpace, most_probes, most_to_descend, open_strategy
+from lmstrix.engine.strategy import (
+    OpenStrategy,
+    SearchSpace,
+    Strategy,
+    most_probes,
+    most_to_descend,
+    open_strategy,
+)
 from lmstrix.errors import ContextTooLongError, RequestError
 from lmstrix.sizes import show_bytes
 from lmstrix.values import Forecast, LoadConfig, Model, Outcome, Probe, Proof
@@ -20,6 +27,7 @@ class TestPlan:
     Attributes:
         proof: How much each passing probe proves.
         strategy: The rule that chooses the next context.
+        others: Strategies of other packages, by name.
         context: One probe at this context and no search; None searches.
         threshold: No probe is larger, before one that large has passed.
         granularity: Precision of the search.
@@ -34,6 +42,7 @@ class TestPlan:
 
     proof: Proof = Proof.FILL
     strategy: str = "bisect"
+    others: Mapping[str, OpenStrategy] = field(default_factory=dict)
     context: int | None = None
     threshold: int = 102_400
     granularity: int = 1_024
@@ -42,6 +51,14 @@ class TestPlan:
     timeout_s: float = 600.0
     stall_s: float | None = None
     force: bool = False
+
+    def open_strategy(self, space: SearchSpace) -> Strategy:
+        """Return the plan's strategy, ready to search `space`.
+
+        Raises:
+            RequestError: There is no strategy of that name.
+        """
+        return open_strategy(self.strategy, space, self.others)
 
     @property
     def searching(self) -> Proof:
@@ -90,14 +107,17 @@ def admit(
             hint="`--proof fill` is the strongest there is",
         )
     barred = None if plan.force else smallest_interrupted(earlier)
+    caps = [cap for cap in (plan.chosen_budget, spare_bytes) if cap is not None]
+    cap = min(caps, default=None)
     space = SearchSpace(
-        ceiling=_asked(model, plan), granularity=plan.granularity, threshold=plan.threshold
+        ceiling=_asked(model, plan),
+        granularity=plan.granularity,
+        threshold=plan.threshold,
+        budget_bytes=cap,
     )
     if barred is not None and barred <= space.ceiling:
         space = replace(space, ceiling=_below(barred, model, plan))
-    open_strategy(plan.strategy, space)  # an unknown one is refused before anything is loaded
-    caps = [cap for cap in (plan.chosen_budget, spare_bytes) if cap is not None]
-    cap = min(caps, default=None)
+    plan.open_strategy(space)  # an unknown one is refused before anything is loaded
     return Admission(
         space=space, barred=barred, cap_bytes=cap, forecast=_forecast(plan, space, earlier, cap)
     )

@@ -16,7 +16,7 @@ from lmstrix.engine.admission import Admission, TestPlan, admit, descent, descri
 from lmstrix.engine.events import Kind, OnEvent, ignore
 from lmstrix.engine.limits import derive_limits
 from lmstrix.engine.probing import Trial, Tried, run_probe
-from lmstrix.engine.strategy import Descend, Strategy, open_strategy
+from lmstrix.engine.strategy import Descend, Strategy
 from lmstrix.errors import LMStrixError
 from lmstrix.ports import Backend, Clock, Registry
 from lmstrix.sizes import show_bytes
@@ -109,7 +109,7 @@ class _Test:
         if plan.context is not None:
             probe = self._probe(plan.context, plan.proof)
             return f"one probe at {probe.requested:,} tokens was asked for"
-        search = open_strategy(plan.strategy, admission.space)
+        search = plan.open_strategy(admission.space)
         stopped_because = self._follow(search, plan.searching)
         if admission.barred is not None:
             stopped_because += f"; a probe at {admission.barred:,} tokens was interrupted before"
