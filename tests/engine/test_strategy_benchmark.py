@@ -44,6 +44,17 @@ def test_budget_believed_too_high_costs_certify_little_more_than_one_failure() -
     assert row.given_away <= 6
 
 
+def test_exact_risks_few_bytes_where_two_near_loads_are_all_it_goes_by() -> None:
+    """Without a prior the slope is hardly known, and the likely place may be far too high."""
+    assert measure("exact", "no prior", 262_144, runs=FEW).overshoot_p95 <= 12
+
+
+def test_exact_comes_through_a_budget_that_is_wrong() -> None:
+    """Too low, it must not creep beyond; too high, it must not creep below."""
+    assert measure("exact", "budget low", 1_048_576, runs=FEW).probes <= 5.7
+    assert measure("exact", "budget high", 1_048_576, runs=FEW).probes <= 9.5
+
+
 def test_one_command_prints_the_table_and_json(capsys: pytest.CaptureFixture[str]) -> None:
     """The figures in the documentation can be had by anyone who doubts them."""
     main(["--runs", "3", "--wrong", "flaky"])

@@ -7,7 +7,7 @@ import pytest
 
 from engine.searching import CAREFUL, Law, ended, play, standing
 from lmstrix.engine.memory import Prior
-from lmstrix.engine.strategy import SearchSpace, Strategy, open_strategy
+from lmstrix.engine.strategy import SearchSpace, Strategy, most_probes, open_strategy
 from lmstrix.values import Outcome, Probe
 
 LAW = Law(fixed=8 << 30, per_token=128 << 10, budget=16 << 30)  # the limit: 65 536 tokens
@@ -143,6 +143,43 @@ def test_budget_caps_the_climb_by_what_the_prior_predicts() -> None:
     probes = play(open_strategy("climb", replace(SPACE, prior=prior)), silent(1 << 20))
 
     assert max(asked(probes)) == LAW.limit
+
+
+def test_climb_does_not_creep_towards_what_the_budget_leaves() -> None:
+    """Each load moves the prediction by a few tokens, and none of them is worth another load."""
+    law = Law(fixed=357_280_000_000, per_token=303_552, budget=505_617_633_111)
+    space = replace(
+        SPACE,
+        ceiling=780_244,
+        threshold=591_612,
+        floor=2_531,
+        granularity=1,
+        budget_bytes=law.budget,
+        prior=Prior(bytes_per_token=1.4 * law.per_token),
+    )
+
+    probes = play(open_strategy("climb", space), law.probe)
+
+    assert len(probes) <= most_probes(space, "climb")
+
+
+def test_certify_takes_the_declared_limit_however_near_it_is() -> None:
+    """It is the one size that everyone asks for."""
+    strategy = open_strategy("certify", replace(SPACE, ceiling=50_003))
+
+    known = [ended(size, taken=LAW.takes(size)) for size in (4_096, 49_920)]
+
+    assert after(strategy, *known) == 50_003
+
+
+@pytest.mark.parametrize("name", ["certify", "exact"])
+def test_load_that_tells_no_memory_ends_the_guidance(name: str) -> None:
+    """The line says nothing of what passed beyond it."""
+    strategy = open_strategy(name, replace(SPACE, granularity=256))
+
+    known = [ended(size, taken=LAW.takes(size)) for size in (4_096, 8_192)]
+
+    assert after(strategy, *known, ended(10_240)) == 15_360
 
 
 def test_threshold_holds_until_two_loads_have_measured_what_is_above() -> None:

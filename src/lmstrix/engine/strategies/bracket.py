@@ -22,7 +22,6 @@ class Bracket:
 
     Attributes:
         failures: Contexts with a failure that counts and stands, and what it was.
-        widths: How far apart the two ends were after each probe, once there were two.
         readings: The memory that passing loads took.
         silent: Whether a load passed and did not tell its memory.
         inconclusive: Why the search cannot go on, after a probe that decided nothing.
@@ -30,7 +29,6 @@ class Bracket:
 
     def __init__(self) -> None:
         self.failures: dict[int, Outcome] = {}
-        self.widths: list[int] = []
         self.readings: list[Reading] = []
         self.silent = False
         self.inconclusive = ""
@@ -76,8 +74,6 @@ class Bracket:
             self._fail(probe.requested, probe.outcome)
         else:
             self.inconclusive = inconclusive(probe)
-        if self._passes and self.refuted is not None:
-            self.widths.append(self.refuted - self.passed)
 
     def recheck(self, start: int) -> int | None:
         """Return the context to probe so that a doubt is settled, or None if there is none.

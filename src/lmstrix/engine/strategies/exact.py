@@ -10,9 +10,9 @@ than where a load surely (`_SURE` errors) takes at most `_OVERREACH` more than t
 probe has less than `_HOPELESS` as its chance: where the next granule has, there is nothing left to
 bracket, and no load has to fail to prove that.
 
-The line may be wrong, and memory need not be what decides. So the middle is probed where the line
-sees no limit between the ends, or has not halved their distance in two probes; and as long as
-nothing has failed, the steps up come to double.
+The line may be wrong, and memory need not be what decides. Each probe takes its part of the chance
+that is between the ends, and when hardly any is left, the middle is probed; and as long as nothing
+has failed, the steps up come to double.
 """
 
 from bisect import bisect_right
@@ -28,7 +28,6 @@ _SURE: Final = 2.2  # errors
 _HOPELESS: Final = 1e-7
 _BLIND: Final = 0.05
 """With less of the chance than this between the ends, the line is taken to be wrong."""
-_SLOW: Final = 3  # widths: before, between and after two probes
 
 
 class Exact(Climb):
@@ -65,11 +64,10 @@ class Exact(Climb):
 
     def _below(self, line: MemoryLine | None, high: int) -> int:
         """Return a context between the two ends."""
-        low, granule, widths = self._bracket.passed, self._space.granularity, self._bracket.widths
+        low, granule = self._bracket.passed, self._space.granularity
         gap = high - low
         middle = max(low + gap // 2, low + self._space.grain)
-        slow = len(widths) >= _SLOW and 2 * widths[-1] > widths[-_SLOW]
-        if line is None or slow or gap <= 2 * granule:
+        if line is None or gap <= 2 * granule:
             return middle
         likely = self._divide(line, low, high) or middle
         return min(max(likely, low + granule), high - granule)
