@@ -63,7 +63,8 @@ def test_setting_that_cannot_be_used_is_told_before_serving(
 
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "error: LMSTRIX_BACKEND is unknown: `abacus`\n\nhint: it is one of `auto`, `lmstudio`, `llamacpp`\n"
+        "error: LMSTRIX_BACKEND is unknown: `abacus`\n\n"
+        "hint: it is one of `auto`, `lmstudio`, `llamacpp`\n"
     )
 
 
