@@ -46,7 +46,7 @@ def test_budget_believed_too_high_costs_certify_little_more_than_one_failure() -
 
 def test_exact_risks_few_bytes_where_two_near_loads_are_all_it_goes_by() -> None:
     """Without a prior the slope is hardly known, and the likely place may be far too high."""
-    assert measure("exact", "no prior", 262_144, runs=FEW).overshoot_p95 <= 12
+    assert measure("exact", "no prior", 262_144, runs=FEW).overshoot_p95 <= 16
 
 
 def test_exact_comes_through_a_budget_that_is_wrong() -> None:
