@@ -9,8 +9,9 @@
     ├── BackendError                    exit 3   the model runtime let us down
     │   ├── BackendUnavailableError (ConnectionError)
     │   ├── BusyError                            another process is testing on this runtime
-    │   ├── ModelLoadError                       carries the outcome and the runtime's own words
-    │   ├── GenerationError                      likewise, once the model was loaded
+    │   ├── FailedAttemptError                   carries the outcome and the runtime's own words
+    │   │   ├── ModelLoadError
+    │   │   └── GenerationError                  once the model was loaded
     │   └── PromptTooLongError                   the runtime refused the prompt as too long
     └── RegistryError                   exit 4   what was measured cannot be read or written
         ├── RegistryCorruptError                 never overwritten
@@ -111,34 +112,33 @@ class BusyError(BackendError):
     code = "busy"
 
 
-class ModelLoadError(BackendError):
-    """The runtime did not load the model.
+class FailedAttemptError(BackendError):
+    """The runtime tried and failed, which tells something about what it tried.
 
     `outcome` says what kind of failure it was, in the words of `lmstrix.values.Outcome`;
     `detail` is what the runtime itself printed.
     """
 
+    code = "failed-attempt"
+
+    def __init__(
+        self, message: str, *, outcome: str, detail: str = "", hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.outcome = outcome
+        self.detail = detail
+
+
+class ModelLoadError(FailedAttemptError):
+    """The runtime did not load the model."""
+
     code = "model-load"
 
-    def __init__(
-        self, message: str, *, outcome: str, detail: str = "", hint: str | None = None
-    ) -> None:
-        super().__init__(message, hint=hint)
-        self.outcome = outcome
-        self.detail = detail
 
-
-class GenerationError(BackendError):
-    """A loaded model stopped without an answer. `outcome` and `detail` as in `ModelLoadError`."""
+class GenerationError(FailedAttemptError):
+    """A loaded model stopped without an answer."""
 
     code = "generation"
-
-    def __init__(
-        self, message: str, *, outcome: str, detail: str = "", hint: str | None = None
-    ) -> None:
-        super().__init__(message, hint=hint)
-        self.outcome = outcome
-        self.detail = detail
 
 
 class PromptTooLongError(BackendError):

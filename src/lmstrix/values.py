@@ -276,22 +276,25 @@ class Completion(Value):
     warnings: tuple[str, ...] = Field(default=(), description="What the user should know.")
 
 
+EventKind = Literal[
+    "scanned",
+    "planned",
+    "probe-started",
+    "loading",
+    "loaded",
+    "reused",
+    "prefill",
+    "decode",
+    "text",
+    "probe-ended",
+    "finished",
+]
+
+
 class Event(Value):
     """What goes on, told while it goes on. `done` and `total` count what `kind` is about."""
 
-    kind: Literal[
-        "scanned",
-        "planned",
-        "probe-started",
-        "loading",
-        "loaded",
-        "reused",
-        "prefill",
-        "decode",
-        "text",
-        "probe-ended",
-        "finished",
-    ]
+    kind: EventKind = Field(description="What the event is about.")
     model: str | None = Field(default=None, description="Key of the model.")
     context: int | None = Field(default=None, description="Context in question, in tokens.")
     done: float | None = Field(default=None, description="How much is done.")

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from lmstrix.engine.admission import Admission, TestPlan, admit, descent, describe
-from lmstrix.engine.events import Kind, OnEvent, ignore
+from lmstrix.engine.events import OnEvent, ignore
 from lmstrix.engine.limits import derive_limits
 from lmstrix.engine.probing import Trial, Tried, run_probe
 from lmstrix.engine.strategy import Descend, Strategy
@@ -22,6 +22,7 @@ from lmstrix.ports import Backend, Clock, Registry
 from lmstrix.sizes import show_bytes
 from lmstrix.values import (
     Event,
+    EventKind,
     Fingerprint,
     Forecast,
     Model,
@@ -123,7 +124,7 @@ class _Test:
         """Whether a probe passed as strongly as the plan wants it."""
         return self._is_proven(1)
 
-    def tell(self, kind: Kind, message: str, **about: Any) -> None:
+    def tell(self, kind: EventKind, message: str, **about: Any) -> None:
         """Tell the caller what goes on, and how many probes are done."""
         done = len(self.probes)
         total = done if kind == "finished" else max(done, self.total)

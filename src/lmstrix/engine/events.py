@@ -1,23 +1,8 @@
 """How the engine tells its caller what goes on, while it goes on."""
 
 from collections.abc import Callable
-from typing import Literal
 
 from lmstrix.values import Event
-
-Kind = Literal[
-    "planned",
-    "probe-started",
-    "loading",
-    "loaded",
-    "reused",
-    "prefill",
-    "decode",
-    "text",
-    "probe-ended",
-    "finished",
-]
-"""The kinds of event that the engine tells."""
 
 OnEvent = Callable[[Event], None]
 """Called between steps and, while a model loads or generates, at least twice a second.

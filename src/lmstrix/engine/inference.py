@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-from lmstrix.engine.events import Kind, OnEvent, ignore
+from lmstrix.engine.events import OnEvent, ignore
 from lmstrix.engine.loading import STEP, LoadPlan, Room, limit_of, plan_load
 from lmstrix.errors import ContextTooLongError, RequestError
 from lmstrix.ports import (
@@ -22,7 +22,7 @@ from lmstrix.ports import (
     Sampling,
     Tick,
 )
-from lmstrix.values import Completion, Event, LoadConfig, LoadedModel, Model
+from lmstrix.values import Completion, Event, EventKind, LoadConfig, LoadedModel, Model
 
 TEMPLATE_TOKENS = 64
 """What a chat template adds at most, for a guess made before the model can count."""
@@ -310,7 +310,7 @@ class _Call:
         else:
             self._tell(tick.phase, done=tick.done, total=tick.total)
 
-    def _tell(self, kind: Kind, message: str = "", **about: Any) -> None:
+    def _tell(self, kind: EventKind, message: str = "", **about: Any) -> None:
         self.on_event(Event(kind=kind, model=self.model.key, message=message, **about))
 
 

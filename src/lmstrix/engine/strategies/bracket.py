@@ -47,6 +47,11 @@ class Bracket:
         return min(self.failures, default=None)
 
     @property
+    def sizes_read(self) -> int:
+        """How many different contexts the memory is known of."""
+        return len({reading.context for reading in self.readings})
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What was contradicted, or left in doubt, each in a few words."""
         doubts = (f"{size:,} tokens failed once, and were not tried again" for size in self._doubts)

@@ -54,6 +54,8 @@ class Certify(Climb):
         return self._reach(line.limit(self._budget, z).cautious)
 
     def _paying(self, target: int) -> int | None:
-        """Return `target` if it is far enough up: a few grains are, for a load measures as well."""
-        far = target - self._bracket.passed >= self._worth(self._space.grain)
-        return target if far else None
+        """Return `target` if it is far enough up."""
+        least = self._space.grain
+        if self._bracket.sizes_read > 2:  # up to then, a load that gains little measures much
+            least = max(least, self._space.granularity * 3 // 4)
+        return target if target - self._bracket.passed >= self._worth(least) else None

@@ -57,8 +57,7 @@ class Exact(Climb):
         low, granule = self._bracket.passed, self._space.granularity
         if not line.measured:
             return max(low + granule, line.limit(self._budget, _PRIOR_CAUTION).cautious)
-        sizes = len({reading.context for reading in self._bracket.readings})
-        least = low + (granule << max(0, sizes - 4))
+        least = low + (granule << max(0, self._bracket.sizes_read - 4))
         bold = line.limit((1 + _OVERREACH) * self._budget, _SURE).cautious
         return max(least, min(bold, self._divide(line, low, None) or 0))
 
