@@ -9,6 +9,7 @@
     ├── BackendError                    exit 3   the model runtime let us down
     │   ├── BackendUnavailableError (ConnectionError)
     │   ├── BusyError                            another process is testing on this runtime
+    │   ├── UnsafeError                          the machine has not the memory to try
     │   ├── FailedAttemptError                   carries the outcome and the runtime's own words
     │   │   ├── ModelLoadError
     │   │   └── GenerationError                  once the model was loaded
@@ -110,6 +111,12 @@ class BusyError(BackendError):
     """Another process is measuring on this runtime; two at once would measure each other."""
 
     code = "busy"
+
+
+class UnsafeError(BackendError):
+    """What was asked for cannot be tried safely: the machine lacks the memory. Nothing was done."""
+
+    code = "unsafe"
 
 
 class FailedAttemptError(BackendError):

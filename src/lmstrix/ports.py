@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
-from lmstrix.values import Fingerprint, LoadConfig, LoadedModel, Model, Probe
+from lmstrix.errors import RequestError
+from lmstrix.values import Fingerprint, Limits, LoadConfig, LoadedModel, Model, Probe
 
 Phase = Literal["load", "prefill", "decode"]
 
@@ -80,6 +81,56 @@ class Generation:
     ttft_s: float | None = None
     prefill_tps: float | None = None
     decode_tps: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accelerator:
+    """A graphics card with memory of its own. In bytes."""
+
+    name: str
+    total: int
+    free: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineMemory:
+    """The memory of the machine that a runtime loads models on, as it is now. In bytes.
+
+    Attributes:
+        total: Main memory.
+        available: What could be taken without swapping.
+        swap_total: Size of the swap space.
+        swap_used: How much of it is in use.
+        accelerators: Graphics cards, if their memory can be read.
+    """
+
+    total: int
+    available: int
+    swap_total: int = 0
+    swap_used: int = 0
+    accelerators: tuple[Accelerator, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prior:
+    """What is thought of a model's memory before a load was measured.
+
+    Attributes:
+        bytes_per_token: From the header of the file, or the runtime's own estimate.
+        fixed_bytes: What it takes without any context, if that is known: the weights, mostly.
+        relative_error: Standard error of both, as a part of them.
+        filling: What each token takes on top once it is read, in bytes: copies of the prompt.
+    """
+
+    bytes_per_token: float
+    fixed_bytes: int | None = None
+    relative_error: float = 0.25
+    filling: float = 0.0
+
+    def __post_init__(self) -> None:
+        parts = self.bytes_per_token, self.fixed_bytes or 0, self.filling
+        if min(parts) < 0 or self.relative_error <= 0:
+            raise RequestError("memory is estimated in positive numbers of bytes")
 
 
 class Loaded(Protocol):
@@ -164,8 +215,12 @@ class Backend(Protocol):
         """Return what a limit measured with `config` would hold for, before any budget."""
         ...
 
-    def spare_bytes(self) -> int | None:
-        """Return the memory a model may take now: what is free, less a reserve. None: unknown."""
+    def prior(self, model: Model, config: LoadConfig) -> Prior | None:
+        """Return what loading `model` is thought to take, without loading it. None: no idea."""
+        ...
+
+    def memory(self) -> MachineMemory | None:
+        """Return the memory of the machine that models are loaded on. None: it cannot be read."""
         ...
 
     def load(self, model: Model, request: LoadRequest, *, on_tick: OnTick | None = None) -> Loaded:
@@ -217,6 +272,10 @@ class Registry(Protocol):
         self, *, backend: str | None = None, model: str | None = None, digest: str | None = None
     ) -> Sequence[Probe]:
         """Return probes in the order they were opened, of one model or fingerprint if given."""
+        ...
+
+    def limits_of(self, backend: str, model: str) -> Sequence[Limits]:
+        """Return the limits of `model`, one for each fingerprint, the newest last."""
         ...
 
     def sweep(self) -> Sequence[Probe]:

@@ -194,6 +194,23 @@ class RecallScore(Value):
     positions: tuple[float, ...] = Field(description="Depths of the facts found, 0 to 1.")
 
 
+class Stair(Value):
+    """One depth of a window that was filled step by step in one load, each going on from the last.
+
+    Speeds are those of the tokens that this stair added; what was read before came from the cache.
+    """
+
+    depth: int = Field(ge=1, description="Tokens read in all, the question included.")
+    prefilled: int = Field(ge=0, description="Tokens prefilled for this stair, all questions.")
+    ttft_s: float | None = Field(
+        default=None, description="Seconds to the first token, had nothing been cached."
+    )
+    prefill_tps: float | None = Field(default=None, description="Prompt tokens a second here.")
+    decode_tps: float | None = Field(default=None, description="Generated tokens a second here.")
+    memory_bytes: int | None = Field(default=None, description="Most memory taken so far.")
+    recall: RecallScore | None = Field(default=None, description="Facts found here, for `recall`.")
+
+
 class Probe(Value):
     """One attempt: load at a requested context, read the effective one back, ask, unload.
 
@@ -216,6 +233,13 @@ class Probe(Value):
         default=None, description="Most memory that the loaded model took."
     )
     recall: RecallScore | None = Field(default=None, description="Facts found, for `recall`.")
+    stairs: tuple[Stair, ...] = Field(
+        default=(), description="Speed, memory and recall by depth, where the window was filled."
+    )
+    confirmed: bool = Field(
+        default=False,
+        description="Whether its failure was seen twice, a smaller size working in between.",
+    )
     fingerprint: Fingerprint | None = Field(default=None, description="What it holds for.")
     started_at: datetime = Field(description="When the probe began.")
     ended_at: datetime | None = Field(default=None, description="When it ended; null: it runs.")
@@ -230,6 +254,11 @@ class Probe(Value):
     def passed(self) -> bool:
         """Whether the probe proved what it was to prove, at its effective context."""
         return self.outcome is Outcome.PASSED
+
+    @property
+    def prefilled_tokens(self) -> int:
+        """Tokens pushed through the model, as far as the probe tells."""
+        return sum(stair.prefilled for stair in self.stairs) or self.prompt_tokens or 0
 
 
 class Forecast(Value):
@@ -252,6 +281,10 @@ class TestReport(Value):
     probes: tuple[Probe, ...] = Field(description="The probes of this test, in order.")
     stopped_because: str = Field(description="Why the search ended, in one line.")
     forecast: Forecast | None = Field(description="What was forecast before it began.")
+    usable_at_speed: int | None = Field(
+        default=None,
+        description="Deepest that was filled, down to which `--min-tps` was kept, in tokens.",
+    )
     elapsed_s: float = Field(description="Seconds the test took.")
 
 
@@ -303,6 +336,7 @@ class Event(Value):
     text: str | None = Field(default=None, description="Generated text, for kind `text`.")
     probe: Probe | None = Field(default=None, description="The probe that started or ended.")
     forecast: Forecast | None = Field(default=None, description="For kind `planned`.")
+    report: TestReport | None = Field(default=None, description="For `finished`, of a test.")
 
 
 class ModelList(Value):
@@ -319,10 +353,18 @@ class ProbeList(Value):
     probes: tuple[Probe, ...]
 
 
+class Skipped(Value):
+    """A model that a batch did not test."""
+
+    model: str = Field(description="Key of the model.")
+    reason: str = Field(description="Why, in one line.")
+
+
 class ReportList(Value):
     """One report for each model tested."""
 
     reports: tuple[TestReport, ...]
+    skipped: tuple[Skipped, ...] = Field(default=(), description="Models that were not tested.")
 
 
 class Check(Value):

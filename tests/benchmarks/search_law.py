@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from math import exp, log
 from typing import Final, Literal
 
-from lmstrix.engine.memory import Prior
 from lmstrix.engine.strategy import SearchSpace
+from lmstrix.ports import Prior
 from lmstrix.values import Outcome, Probe, Proof
 
 BUDGET: Final = 16 << 30

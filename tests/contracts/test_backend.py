@@ -204,11 +204,18 @@ def test_memory_of_a_copy_is_told_or_unknown(bench: Bench) -> None:
     assert memory is None or memory > 0
 
 
-def test_spare_memory_is_told_or_unknown(bench: Bench) -> None:
-    """It caps every probe."""
-    spare = bench.backend.spare_bytes()
+def test_memory_of_the_machine_is_told_or_unknown(bench: Bench) -> None:
+    """What is free of it caps every probe."""
+    memory = bench.backend.memory()
 
-    assert spare is None or spare >= 0
+    assert memory is None or 0 <= memory.available <= memory.total
+
+
+def test_prior_is_told_or_unknown(bench: Bench) -> None:
+    """The first large probe goes by it."""
+    prior = bench.backend.prior(bench.model, LoadConfig())
+
+    assert prior is None or prior.bytes_per_token >= 0
 
 
 def test_stop_while_loading_propagates_and_leaves_nothing(bench: Bench) -> None:

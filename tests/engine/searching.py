@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 from hypothesis import strategies as st
 
-from lmstrix.engine.memory import Prior
 from lmstrix.engine.strategy import SearchSpace, Strategy
+from lmstrix.ports import Prior
 from lmstrix.values import Outcome, Probe, Proof
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)

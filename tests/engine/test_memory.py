@@ -7,8 +7,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from lmstrix.engine.memory import GIB, MemoryLine, Prior, Reading, reading_noise, reserve_bytes
+from lmstrix.engine.memory import GIB, MemoryLine, Reading, reading_noise, reserve_bytes
 from lmstrix.errors import RequestError
+from lmstrix.ports import Prior
 
 BUDGET = 16 * GIB
 NOISE = reading_noise(BUDGET)

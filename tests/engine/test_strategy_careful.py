@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from engine.searching import CAREFUL, Law, ended, play, standing
-from lmstrix.engine.memory import Prior
 from lmstrix.engine.strategy import SearchSpace, Strategy, most_probes, open_strategy
+from lmstrix.ports import Prior
 from lmstrix.values import Outcome, Probe
 
 LAW = Law(fixed=8 << 30, per_token=128 << 10, budget=16 << 30)  # the limit: 65 536 tokens

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from engine.searching import CAREFUL, TOKENS, Law, ended, guided, play, standing
 from lmstrix.engine.limits import derive_limits
-from lmstrix.engine.memory import MemoryLine, Prior, Reading, reading_noise
+from lmstrix.engine.memory import MemoryLine, Reading, reading_noise
 from lmstrix.engine.strategy import SearchSpace, most_probes, open_strategy
+from lmstrix.ports import Prior
 from lmstrix.values import Outcome, Probe
 
 NAMES = st.sampled_from(CAREFUL)

@@ -15,6 +15,7 @@ from typing import Any
 from lmstrix.engine.admission import Admission, TestPlan, admit, descent, describe
 from lmstrix.engine.events import OnEvent, ignore
 from lmstrix.engine.limits import derive_limits
+from lmstrix.engine.memory import spare_bytes
 from lmstrix.engine.probing import Trial, Tried, run_probe
 from lmstrix.engine.strategy import Descend, Strategy
 from lmstrix.errors import LMStrixError
@@ -63,7 +64,9 @@ def run_test(  # noqa: PLR0913 - the subject, the plan, and the four things a te
     alike = partial(
         registry.probes, backend=backend.name, model=model.key, digest=fingerprint.digest
     )
-    admission = admit(model, plan, earlier=alike(), spare_bytes=backend.spare_bytes())
+    memory = backend.memory()
+    spare = None if memory is None else spare_bytes(memory)
+    admission = admit(model, plan, earlier=alike(), spare_bytes=spare)
     test = _Test(
         model=model,
         plan=plan,

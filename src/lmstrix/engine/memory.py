@@ -25,7 +25,7 @@ from math import inf, sqrt
 from statistics import NormalDist
 from typing import Final, NamedTuple, Self
 
-from lmstrix.errors import RequestError
+from lmstrix.ports import MachineMemory, Prior
 
 GIB = 2**30
 
@@ -40,28 +40,15 @@ def reserve_bytes(total: int) -> int:
     return max(2 * GIB, total // 20)
 
 
+def spare_bytes(memory: MachineMemory) -> int:
+    """Return what a model may take of `memory` now: what is free, less a reserve of each part."""
+    cards = sum(max(0, card.free - card.total // 20) for card in memory.accelerators)
+    return max(0, memory.available - reserve_bytes(memory.total)) + cards
+
+
 def reading_noise(budget_bytes: int) -> float:
     """Return the standard error of one reading, in bytes."""
     return _NOISE * budget_bytes
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prior:
-    """What is thought of a model's memory before a load was measured.
-
-    Attributes:
-        bytes_per_token: From the header of the file, or the runtime's own estimate.
-        fixed_bytes: What it takes without any context, if that is known: the weights, mostly.
-        relative_error: Standard error of both, as a part of them.
-    """
-
-    bytes_per_token: float
-    fixed_bytes: int | None = None
-    relative_error: float = 0.25
-
-    def __post_init__(self) -> None:
-        if min(self.bytes_per_token, self.fixed_bytes or 0) < 0 or self.relative_error <= 0:
-            raise RequestError("memory is estimated in positive numbers of bytes")
 
 
 class Reading(NamedTuple):

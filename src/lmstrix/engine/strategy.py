@@ -10,13 +10,13 @@ Each strategy has a room of its own in `lmstrix.engine.strategies`; this is thei
 from collections.abc import Mapping
 from typing import Final
 
-from lmstrix.engine.memory import Prior
 from lmstrix.engine.strategies.bisect import Bisect, Descend
 from lmstrix.engine.strategies.certify import Certify
 from lmstrix.engine.strategies.climb import GROWTH, Climb
 from lmstrix.engine.strategies.exact import Exact
 from lmstrix.engine.strategies.space import OpenStrategy, SearchSpace, Strategy
 from lmstrix.errors import RequestError
+from lmstrix.ports import Prior
 
 __all__ = [
     "STRATEGIES",

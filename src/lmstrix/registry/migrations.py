@@ -120,5 +120,12 @@ _FIRST_SCHEMA = (
     """,
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_create,)
+
+def _keep_stairs(db: sqlite3.Connection) -> None:
+    """Let a probe tell what was seen at each depth, and whether its failure was confirmed."""
+    db.execute("ALTER TABLE probes ADD COLUMN stairs TEXT")
+    db.execute("ALTER TABLE probes ADD COLUMN confirmed INTEGER NOT NULL DEFAULT 0")
+
+
+MIGRATIONS: tuple[Migration, ...] = (_create, _keep_stairs)
 """Every step, in order; the schema version is their number."""

@@ -7,16 +7,18 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from lmstrix.registry.owners import Owner
-from lmstrix.values import Fingerprint, Model, Probe, RecallScore, Status
+from lmstrix.values import Fingerprint, Model, Probe, RecallScore, Stair, Status
 
 _STATUS = TypeAdapter(Status)
+_STAIRS = TypeAdapter(tuple[Stair, ...])
 
 
 def probe_row(probe: Probe) -> dict[str, Any]:
     """Return the columns of `probe`; its fingerprint as the digest."""
-    row = probe.model_dump(mode="json", exclude={"fingerprint", "recall"})
+    row = probe.model_dump(mode="json", exclude={"fingerprint", "recall", "stairs"})
     row["fingerprint"] = probe.fingerprint.digest if probe.fingerprint else None
     row["recall"] = probe.recall.model_dump_json() if probe.recall else None
+    row["stairs"] = _STAIRS.dump_json(probe.stairs).decode() if probe.stairs else None
     return row
 
 
@@ -26,6 +28,7 @@ def read_probe(row: sqlite3.Row, fingerprint: str | None) -> Probe:
     fields["fingerprint"] = read_fingerprint(fingerprint) if fingerprint else None
     if row["recall"] is not None:
         fields["recall"] = RecallScore.model_validate_json(row["recall"])
+    fields["stairs"] = _STAIRS.validate_json(row["stairs"]) if row["stairs"] else ()
     return Probe.model_validate(fields)
 
 

@@ -131,6 +131,12 @@ class SQLiteRegistry:
             given = {column: value for column, value in wanted.items() if value is not None}
             return [self._read(row) for row in _select_probes(db, given)]
 
+    def limits_of(self, backend: str, model: str) -> Sequence[Limits]:
+        """Return the limits of `model`, one for each fingerprint, the newest last."""
+        with self._reading() as db:
+            rows = db.execute(_LIMITS_OF, (backend, model)).fetchall()
+        return [Limits.model_validate_json(row["json"]) for row in rows]
+
     def sweep(self) -> Sequence[Probe]:
         """Close the open probes of dead processes as `interrupted`; return those."""
         with self._reading() as db:
@@ -319,12 +325,12 @@ _PUT_FINGERPRINT = "INSERT OR IGNORE INTO fingerprints (digest, json) VALUES (?,
 _OPEN = """
 INSERT INTO probes (
     backend, model, fingerprint, requested, effective, proof, outcome, detail, prompt_tokens,
-    load_s, ttft_s, prefill_tps, decode_tps, memory_bytes, recall, started_at, ended_at,
-    owner_pid, owner_start, owner_boot
+    load_s, ttft_s, prefill_tps, decode_tps, memory_bytes, recall, stairs, confirmed, started_at,
+    ended_at, owner_pid, owner_start, owner_boot
 ) VALUES (
     :backend, :model, :fingerprint, :requested, :effective, :proof, :outcome, :detail,
     :prompt_tokens, :load_s, :ttft_s, :prefill_tps, :decode_tps, :memory_bytes, :recall,
-    :started_at, :ended_at, :owner_pid, :owner_start, :owner_boot
+    :stairs, :confirmed, :started_at, :ended_at, :owner_pid, :owner_start, :owner_boot
 )
 """
 
@@ -332,7 +338,8 @@ _CLOSE = """
 UPDATE probes SET
     effective = :effective, outcome = :outcome, detail = :detail, prompt_tokens = :prompt_tokens,
     load_s = :load_s, ttft_s = :ttft_s, prefill_tps = :prefill_tps, decode_tps = :decode_tps,
-    memory_bytes = :memory_bytes, recall = :recall, ended_at = :ended_at
+    memory_bytes = :memory_bytes, recall = :recall, stairs = :stairs, confirmed = :confirmed,
+    ended_at = :ended_at
 WHERE id = :id AND outcome IS NULL AND model = :model AND fingerprint IS :fingerprint
     AND requested = :requested AND proof = :proof AND started_at = :started_at
 """
@@ -358,6 +365,8 @@ _LIMITS = """
 SELECT declared, status, json, last_probe FROM limits
 WHERE backend = :backend AND model = :model AND ifnull(digest, '') = ifnull(:digest, '')
 """
+
+_LIMITS_OF = "SELECT json FROM limits WHERE backend = ? AND model = ? ORDER BY last_probe"
 
 _OUTDATED_LIMITS = """
 SELECT l.backend, l.model, l.digest

@@ -4,13 +4,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 
+from lmstrix.engine.memory import reserve_bytes, spare_bytes
 from lmstrix.errors import (
     BackendUnavailableError,
     GenerationError,
     ModelLoadError,
     PromptTooLongError,
 )
-from lmstrix.ports import Generation, LoadRequest, OnTick, Prompt, Sampling, Tick
+from lmstrix.ports import (
+    Generation,
+    LoadRequest,
+    MachineMemory,
+    OnTick,
+    Prior,
+    Prompt,
+    Sampling,
+    Tick,
+)
 from lmstrix.testing.clock import FakeClock
 from lmstrix.testing.model import FakeModel, count_pieces, pieces
 from lmstrix.values import Fingerprint, LoadConfig, LoadedModel, Model, Outcome
@@ -165,9 +175,20 @@ class FakeBackend:
             machine="a machine of the mind",
         )
 
-    def spare_bytes(self) -> int | None:
-        """Return the budget less what is loaded now."""
-        return None if self._budget_bytes is None else self._budget_bytes - self._taken()
+    def prior(self, model: Model, config: LoadConfig) -> Prior | None:  # noqa: ARG002 - the law knows one KV type
+        """Return the memory law's slope, if the model tells it beforehand."""
+        fake = self._models[model.key]
+        return Prior(bytes_per_token=fake.bytes_per_token) if fake.tells_prior else None
+
+    def memory(self) -> MachineMemory | None:
+        """Return a machine whose spare memory is the budget less what is loaded now."""
+        if self._budget_bytes is None:
+            return None
+        total = self._budget_bytes
+        while total - reserve_bytes(total) < self._budget_bytes:
+            total = self._budget_bytes + reserve_bytes(total)
+        available = self._budget_bytes + reserve_bytes(total) - self._taken()
+        return MachineMemory(total=total, available=available)
 
     def load(
         self, model: Model, request: LoadRequest, *, on_tick: OnTick | None = None
@@ -246,5 +267,7 @@ class FakeBackend:
         """Return what guardrail and memory make of a load that nothing else speaks against."""
         if fake.refused_above is not None and asked > fake.refused_above:
             return Outcome.REFUSED
-        caps = [cap for cap in (self.spare_bytes(), budget) if cap is not None]
+        memory = self.memory()
+        spare = None if memory is None else spare_bytes(memory)
+        caps = [cap for cap in (spare, budget) if cap is not None]
         return Outcome.OUT_OF_MEMORY if caps and bytes_taken > min(caps) else Outcome.PASSED

@@ -71,6 +71,8 @@ class FakeModel:
     counts_memory: bool = True
     counts_prompt: bool = True
     """Whether it tells the memory it takes, and how many tokens it was given."""
+    tells_prior: bool = False
+    """Whether its memory law can be read from its file."""
     reply: Callable[[str], str] = recite
 
     def memory_bytes(self, context: int) -> int:

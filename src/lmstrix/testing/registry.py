@@ -67,6 +67,13 @@ class MemoryRegistry:
             and (digest is None or (probe.fingerprint and probe.fingerprint.digest == digest))
         ]
 
+    def limits_of(self, backend: str, model: str) -> Sequence[Limits]:
+        """Return the limits of `model`, one for each fingerprint, the newest last."""
+        known = [found for found in self._models.get(backend, ()) if found.key == model]
+        ended = [p for p in self.probes(backend=backend, model=model) if p.outcome is not None]
+        newest = list(dict.fromkeys(probe.fingerprint for probe in reversed(ended)))
+        return [self._limits(found, ended, of) for found in known for of in reversed(newest)]
+
     def sweep(self) -> Sequence[Probe]:
         """Close the open probes of dead owners as `interrupted`; return those."""
         swept = []

@@ -15,9 +15,12 @@ import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 import psutil
+
+BATCH: Final = 512
+"""Tokens that the engine reads at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +98,7 @@ def parameters(orders: Orders) -> Any:
     chosen.n_parallel = orders.parallel
     # A batch no larger than a micro-batch: progress and cancellation come four times as often,
     # and prefill is as fast.
-    chosen.n_batch = chosen.n_ubatch = orders.batch or 512
+    chosen.n_batch = chosen.n_ubatch = orders.batch or BATCH
     if orders.kv_type is not None:
         kind = getattr(xllamacpp.ggml_type, f"GGML_TYPE_{orders.kv_type.upper()}")
         chosen.cache_type_k = chosen.cache_type_v = kind

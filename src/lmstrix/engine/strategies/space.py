@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from lmstrix.engine.memory import Prior
 from lmstrix.errors import RequestError
+from lmstrix.ports import Prior
 from lmstrix.values import Probe
 
 GRAIN: Final = 256
