@@ -1,72 +1,17 @@
 """What a test may do before it does anything: is the request sound, how far, at what cost. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
-from lmstrix.engine.strategy import (
-    OpenStrategy,
-    SearchSpace,
-    Strategy,
-    most_probes,
-    most_to_descend,
-    open_strategy,
-)
+from lmstrix.engine.plan import TestPlan
+from lmstrix.engine.strategy import SearchSpace, most_probes, most_to_descend
 from lmstrix.errors import ContextTooLongError, RequestError
 from lmstrix.sizes import show_bytes
-from lmstrix.values import Forecast, LoadConfig, Model, Outcome, Probe, Proof
+from lmstrix.values import Forecast, Model, Outcome, Probe, Proof
 
 BRIEF: Final = 512
 """Tokens that the short questions of one probe take at most."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TestPlan:
-    """How to test a model. Contexts are in tokens, the budget is in bytes, times in seconds.
-
-    Attributes:
-        proof: How much each passing probe proves.
-        strategy: The rule that chooses the next context.
-        others: Strategies of other packages, by name.
-        context: One probe at this context and no search; None searches.
-        threshold: No probe is larger, before one that large has passed.
-        granularity: Precision of the search.
-        config: How the model is loaded.
-        chosen_budget: Most memory that the user allows one loaded model; part of the fingerprint.
-        timeout_s: Longest a load may last.
-        stall_s: Longest silence while generating; as `timeout_s` if None.
-        force: Also probe at and above sizes at which an earlier probe was interrupted.
-    """
-
-    __test__ = False  # pytest: a plan, not a test class
-
-    proof: Proof = Proof.FILL
-    strategy: str = "bisect"
-    others: Mapping[str, OpenStrategy] = field(default_factory=dict)
-    context: int | None = None
-    threshold: int = 102_400
-    granularity: int = 1_024
-    config: LoadConfig = field(default_factory=LoadConfig)
-    chosen_budget: int | None = None
-    timeout_s: float = 600.0
-    stall_s: float | None = None
-    force: bool = False
-
-    def open_strategy(self, space: SearchSpace) -> Strategy:
-        """Return the plan's strategy, ready to search `space`.
-
-        Raises:
-            RequestError: There is no strategy of that name.
-        """
-        return open_strategy(self.strategy, space, self.others)
-
-    @property
-    def searching(self) -> Proof:
-        """The proof that the search itself goes by: a short question is cheap, a window is not.
-
-        Loading alone would not do: answering takes a few MiB more, which are missing at the limit.
-        """
-        return Proof.ANSWER if self.proof is Proof.FILL else self.proof
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from lmstrix.engine.admission import Admission, TestPlan, admit, descent, describe
+from lmstrix.engine.admission import Admission, admit, descent, describe
 from lmstrix.engine.events import OnEvent, ignore
 from lmstrix.engine.limits import derive_limits
 from lmstrix.engine.memory import spare_bytes
+from lmstrix.engine.plan import TestPlan
 from lmstrix.engine.probing import Trial, Tried, run_probe
 from lmstrix.engine.strategy import Descend, Strategy
 from lmstrix.errors import LMStrixError

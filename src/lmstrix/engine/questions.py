@@ -70,6 +70,14 @@ class Question:
     prompt: Prompt
 
 
+@dataclass(frozen=True, kw_only=True)
+class OwnQuestion:
+    """A question of the user's, and what its answer must contain."""
+
+    text: str
+    expect: str
+
+
 def answer_tokens(*, chat: bool) -> int:
     """Return how many tokens an answer may take, through a chat template or raw."""
     return CHAT_TOKENS if chat else RAW_TOKENS

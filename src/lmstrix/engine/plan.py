@@ -1,0 +1,101 @@
+"""What a test is asked to do."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal, TypedDict
+
+from lmstrix.engine.questions import OwnQuestion
+from lmstrix.engine.strategy import OpenStrategy, SearchSpace, Strategy, open_strategy
+from lmstrix.values import LoadConfig, Proof
+
+Document = Literal["prose", "code", "technical"]
+
+PASSES: Final[Mapping[Proof, Proof]] = {
+    Proof.LOAD: Proof.LOAD,
+    Proof.ANSWER: Proof.ANSWER,
+    Proof.FILL: Proof.ANSWER,
+    Proof.RECALL: Proof.ANSWER,
+}
+"""The proof that a search goes by: a short question is cheap, a full window is not.
+
+Loading alone would not do: answering takes a few MiB more, which are missing at the limit.
+"""
+
+
+class TestOptions(TypedDict, total=False):
+    """What a caller may say of a test; each is a field of `TestPlan`, or becomes one."""
+
+    __test__ = False
+
+    context: int
+    proof: Proof | str
+    strategy: str
+    threshold: int
+    granularity: int
+    kv_type: str | None
+    memory_budget: int | None
+    timeout_s: float
+    prompt: str
+    expect: str
+    document: Document
+    min_tps: float | None
+    force: bool
+    reset: bool
+    unload_others: bool
+    dry_run: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestPlan:
+    """How to test a model. Contexts are in tokens, the budget is in bytes, times in seconds.
+
+    Attributes:
+        proof: How much each passing probe proves.
+        strategy: The rule that chooses the next context.
+        others: Strategies of other packages, by name.
+        context: One probe at this context and no search; None searches.
+        threshold: No probe is larger, before a measured line or a pass that large clears more.
+        granularity: Precision of the search.
+        config: How the model is loaded.
+        chosen_budget: Most memory that the user allows one loaded model; part of the fingerprint.
+        timeout_s: Longest a load may last.
+        stall_s: Longest silence while generating; as `timeout_s` if None.
+        question: What the user wants asked instead of our own short questions.
+        document: What a window is filled with.
+        min_tps: Slowest generation, in tokens a second, that counts as usable at speed.
+        force: Also probe at and above sizes at which an earlier probe was interrupted.
+        reset: Measure afresh: no interrupted search is resumed, no stale limit trusted.
+        unload_others: Whether copies that others loaded may be unloaded to make room.
+    """
+
+    __test__ = False  # pytest: a plan, not a test class
+
+    proof: Proof = Proof.FILL
+    strategy: str = "bisect"
+    others: Mapping[str, OpenStrategy] = field(default_factory=dict)
+    context: int | None = None
+    threshold: int = 102_400
+    granularity: int = 1_024
+    config: LoadConfig = field(default_factory=LoadConfig)
+    chosen_budget: int | None = None
+    timeout_s: float = 600.0
+    stall_s: float | None = None
+    question: OwnQuestion | None = None
+    document: Document = "prose"
+    min_tps: float | None = None
+    force: bool = False
+    reset: bool = False
+    unload_others: bool = False
+
+    def open_strategy(self, space: SearchSpace) -> Strategy:
+        """Return the plan's strategy, ready to search `space`.
+
+        Raises:
+            RequestError: There is no strategy of that name.
+        """
+        return open_strategy(self.strategy, space, self.others)
+
+    @property
+    def searching(self) -> Proof:
+        """The proof that the search itself goes by."""
+        return PASSES[self.proof]
