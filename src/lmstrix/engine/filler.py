@@ -8,7 +8,10 @@ no digits, so that a number in an answer can only come from a fact.
 import random
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, Literal
+
+Document = Literal["prose", "code", "technical"]
+"""Kinds of text."""
 
 _WORDS: Final[Mapping[str, Sequence[str]]] = {
     name: text.split()

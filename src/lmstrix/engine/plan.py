@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypedDict
+from typing import Final, TypedDict
 
+from lmstrix.engine.filler import Document
 from lmstrix.engine.questions import OwnQuestion
 from lmstrix.engine.strategy import OpenStrategy, SearchSpace, Strategy, open_strategy
 from lmstrix.values import LoadConfig, Proof
-
-Document = Literal["prose", "code", "technical"]
 
 PASSES: Final[Mapping[Proof, Proof]] = {
     Proof.LOAD: Proof.LOAD,
@@ -22,10 +21,8 @@ Loading alone would not do: answering takes a few MiB more, which are missing at
 """
 
 
-class TestOptions(TypedDict, total=False):
+class PlanOptions(TypedDict, total=False):
     """What a caller may say of a test; each is a field of `TestPlan`, or becomes one."""
-
-    __test__ = False
 
     context: int
     proof: Proof | str
