@@ -5,17 +5,22 @@ operations that load models wait for each other.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, Unpack
 
 from lmstrix.backends import open_backend
 from lmstrix.clock import SystemClock
+from lmstrix.engine.batch import forecast_tests, run_tests
+from lmstrix.engine.bench import Bench
 from lmstrix.engine.catalogue import Query, resolve, select, with_loaded
-from lmstrix.engine.discovery import TestPlan, run_test
+from lmstrix.engine.discovery import ContextTest, run_test
 from lmstrix.engine.events import OnEvent, ignore
 from lmstrix.engine.inference import InferOptions, InferRequest, run_infer
+from lmstrix.engine.plan import PlanOptions, TestPlan, plan_of
+from lmstrix.engine.room import room_made
 from lmstrix.plugins import InstalledStrategies
 from lmstrix.ports import Backend, Clock, Registry
 from lmstrix.registry import open_registry
@@ -23,13 +28,12 @@ from lmstrix.settings import Settings
 from lmstrix.values import (
     Completion,
     Event,
-    LoadConfig,
     LoadedModel,
     Model,
     ModelList,
     Probe,
     ProbeList,
-    Proof,
+    ReportList,
     TestReport,
 )
 
@@ -145,64 +149,56 @@ class LMStrix:
             known = self._known()
         return resolve(name, known)
 
-    def test_context(  # noqa: PLR0913 - a public call names every option
-        self,
-        model: str,
-        *,
-        context: int = 0,
-        proof: Proof | str = Proof.FILL,
-        strategy: str = "bisect",
-        threshold: int = 102_400,
-        granularity: int = 1_024,
-        kv_type: str | None = None,
-        memory_budget: int | None = None,
-        timeout_s: float = 600.0,
-        force: bool = False,
-        on_event: OnEvent = ignore,
+    def test_context(
+        self, model: str, *, on_event: OnEvent = ignore, **options: Unpack[PlanOptions]
     ) -> TestReport:
         """Find the largest context that `model` really holds, and remember every probe.
 
         Args:
             model: Any unique part of a model's key.
-            context: One probe at this many tokens; 0 searches.
-            proof: How much each passing probe proves.
-            strategy: The rule that chooses the next context: `bisect`, `certify`, `exact`, `climb`,
-                or that of an installed package.
-            threshold: No probe is larger than this, in tokens, before one that large has passed.
-            granularity: Precision of the search, in tokens.
-            kv_type: Type of the KV cache, such as `q8_0`; the runtime's default if None.
-            memory_budget: Most bytes one loaded model may take; overrides the setting.
-            timeout_s: Longest a load, or a silence while generating, may last, in seconds.
-            force: Also probe sizes at which an earlier probe was interrupted.
             on_event: Told of every step; raising from it stops the test and cleans up.
+            options: What `PlanOptions` lists, such as `proof`, `strategy` or `memory_budget`.
 
         Raises:
             RequestError: The model is unknown, or `context` exceeds what it declares.
+            UnsafeError: The machine lacks the memory to try.
             BackendError: The runtime was lost, or another process is testing on it.
             RegistryError: What was measured cannot be written.
         """
-        plan = TestPlan(
-            proof=Proof(proof),
-            strategy=strategy,
-            others=InstalledStrategies(),
-            context=context or None,
-            threshold=threshold,
-            granularity=granularity,
-            config=LoadConfig(kv_type=kv_type),
-            chosen_budget=memory_budget or self.settings.memory_budget,
-            timeout_s=timeout_s,
-            force=force,
-        )
-        found = self.resolve(model)
-        with self._running, self.registry.measuring(self.backend.name):
-            return run_test(
-                found,
-                plan,
-                backend=self.backend,
-                registry=self.registry,
-                clock=self._clock,
-                on_event=on_event,
-            )
+        plan = self._plan(options)
+        found, bench = self.resolve(model), self._bench(on_event)
+        if options.get("dry_run"):
+            return ContextTest(found, plan, bench).report()
+        with self._alone(plan, bench):
+            return run_test(found, plan, bench)
+
+    def test_all(
+        self,
+        *,
+        query: Query | None = None,
+        on_event: OnEvent = ignore,
+        **options: Unpack[PlanOptions],
+    ) -> ReportList:
+        """Test every model that `query` selects, in passes, the smallest model first.
+
+        Args:
+            query: Which models; all of them by default.
+            on_event: Told of every step; a `finished` event carries the newest report of a model.
+                Raising from it stops the batch and cleans up.
+            options: As of `test_context`.
+
+        Raises:
+            RequestError: The plan cannot be followed.
+            BackendError: The runtime cannot be reached, or another process is testing on it.
+            RegistryError: What was measured cannot be written.
+        """
+        plan, bench = self._plan(options), self._bench(on_event)
+        self.scan()
+        models = select(self._known(), query or Query()).models
+        if options.get("dry_run"):
+            return forecast_tests(models, plan, bench)
+        with self._alone(plan, bench):
+            return run_tests(models, plan, bench)
 
     def infer(
         self,
@@ -247,6 +243,24 @@ class LMStrix:
     def interrupted(self) -> Sequence[Probe]:
         """Return the probes that a process did not live to finish, oldest first."""
         return [p for p in self.registry.probes() if p.outcome == "interrupted"]
+
+    def _bench(self, on_event: OnEvent) -> Bench:
+        return Bench(
+            backend=self.backend, registry=self.registry, clock=self._clock, on_event=on_event
+        )
+
+    def _plan(self, options: PlanOptions) -> TestPlan:
+        return plan_of(options, others=InstalledStrategies(), budget=self.settings.memory_budget)
+
+    @contextmanager
+    def _alone(self, plan: TestPlan, bench: Bench) -> Iterator[None]:
+        """Hold the right to probe, with room made for it."""
+        with (
+            self._running,
+            self.registry.measuring(self.backend.name),
+            room_made(bench, unload_others=plan.unload_others, timeout_s=plan.timeout_s),
+        ):
+            yield
 
     def _known(self) -> Sequence[Model]:
         models = self.registry.models()

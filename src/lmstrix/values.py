@@ -312,6 +312,7 @@ class Completion(Value):
 EventKind = Literal[
     "scanned",
     "planned",
+    "noted",
     "probe-started",
     "loading",
     "loaded",

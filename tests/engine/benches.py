@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from lmstrix.engine.bench import Bench as Hand
 from lmstrix.engine.discovery import TestPlan, run_test
 from lmstrix.engine.events import OnEvent, ignore
 from lmstrix.engine.inference import InferRequest, run_infer
@@ -37,9 +38,11 @@ class Bench:
 
     def test(self, *, on_event: OnEvent = ignore, **plan: Any) -> TestReport:
         """Test the model as a plan of these fields says."""
-        return run_test(
-            self.model,
-            TestPlan(**plan),
+        return run_test(self.model, TestPlan(**{"strategy": "bisect"} | plan), self.hand(on_event))
+
+    def hand(self, on_event: OnEvent = ignore) -> Hand:
+        """Return what a test acts upon."""
+        return Hand(
             backend=self.backend,
             registry=self.registry,
             clock=self.backend.clock,

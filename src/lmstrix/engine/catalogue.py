@@ -74,6 +74,16 @@ def with_loaded(
     ]
 
 
+def is_embedding(model: Model) -> bool:
+    """Whether `model` makes embeddings, and generates no text."""
+    return "bert" in (model.architecture or "") or "embed" in model.key
+
+
+def by_size(models: Sequence[Model]) -> Sequence[Model]:
+    """Return `models`, the smallest file first and unknown sizes last."""
+    return sorted(models, key=lambda m: (m.size_bytes is None, m.size_bytes or 0, m.key))
+
+
 def parse_sort(word: str) -> tuple[SortKey, bool]:
     """Return the key that `word` sorts by, and whether a suffix `d` reverses it.
 

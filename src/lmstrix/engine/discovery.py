@@ -1,32 +1,29 @@
-"""Find the largest context that a model really holds: admission, journal, probes, limits.
+"""Find the largest context that a model really holds: admission, search, proof, limits.
 
-The row of a probe is in the registry before the probe starts, and is closed however it ends, except
-by the death of the process. A probe that the caller stopped is closed as `unknown`: being stopped
-is no evidence against a size. Only a dead process leaves `interrupted` behind.
+A full window is expensive, so a test for `fill` or `recall` searches with short questions, and then
+fills the largest context that answered them. Only if that fails does it go on, below, by filling.
 
-A full window is expensive, so a test for `fill` searches with a short question, and then fills the
-largest context that answered it. Only if that fails does it search on, below, by filling.
+A test whose process died, or that its caller stopped, is resumed: its probes are told to the
+strategy again, which then asks for the next one. Where only the runtime or the machine changed
+since a limit was found, that limit is tried first, and if it still holds there is no search.
 """
 
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
+from dataclasses import replace
 
-from lmstrix.engine.admission import Admission, admit, descent, describe
-from lmstrix.engine.events import OnEvent, ignore
+from lmstrix.engine.admission import admit, descent, describe
+from lmstrix.engine.bench import Bench
+from lmstrix.engine.evidence import to_verify
+from lmstrix.engine.journal import record_probe
 from lmstrix.engine.limits import derive_limits
 from lmstrix.engine.memory import spare_bytes
 from lmstrix.engine.plan import TestPlan
-from lmstrix.engine.probing import Trial, Tried, run_probe
+from lmstrix.engine.probing import Trial
+from lmstrix.engine.resuming import SearchRecord
 from lmstrix.engine.strategy import Descend, Strategy
-from lmstrix.errors import LMStrixError
-from lmstrix.ports import Backend, Clock, Registry
-from lmstrix.sizes import show_bytes
 from lmstrix.values import (
     Event,
-    EventKind,
-    Fingerprint,
     Forecast,
+    Limits,
     Model,
     Outcome,
     Probe,
@@ -35,18 +32,10 @@ from lmstrix.values import (
     TestReport,
 )
 
-__all__ = ["TestPlan", "run_test"]
+__all__ = ["ContextTest", "TestPlan", "run_test"]
 
 
-def run_test(  # noqa: PLR0913 - the subject, the plan, and the four things a test acts upon
-    model: Model,
-    plan: TestPlan,
-    *,
-    backend: Backend,
-    registry: Registry,
-    clock: Clock,
-    on_event: OnEvent = ignore,
-) -> TestReport:
+def run_test(model: Model, plan: TestPlan, bench: Bench) -> TestReport:
     """Test `model` as `plan` says; every probe is in the registry, whatever happens.
 
     The caller holds `registry.measuring(...)`. The status is `tested` if a probe of this test
@@ -55,107 +44,193 @@ def run_test(  # noqa: PLR0913 - the subject, the plan, and the four things a te
 
     Raises:
         RequestError: The plan cannot be followed. Nothing was loaded.
+        UnsafeError: The machine lacks the memory to try. Nothing was loaded.
         BackendUnavailableError: The runtime was lost; the probe under way is closed.
         RegistryError: What was measured cannot be written.
     """
-    began = clock.seconds()
-    fingerprint = backend.fingerprint(model, plan.config).model_copy(
-        update={"budget_bytes": plan.chosen_budget}
-    )
-    alike = partial(
-        registry.probes, backend=backend.name, model=model.key, digest=fingerprint.digest
-    )
-    memory = backend.memory()
-    spare = None if memory is None else spare_bytes(memory)
-    admission = admit(model, plan, earlier=alike(), spare_bytes=spare)
-    test = _Test(
-        model=model,
-        plan=plan,
-        admission=admission,
-        fingerprint=fingerprint,
-        backend=backend,
-        registry=registry,
-        clock=clock,
-        on_event=on_event,
-    )
-    stopped_because = test.run()
-    limits = derive_limits(model.declared_context, alike(), fingerprint=fingerprint)
-    test.tell("finished", stopped_because)
-    return TestReport(
-        model=model.key,
-        status=Status.TESTED if test.proven else Status.FAILED,
-        limits=limits,
-        probes=tuple(test.probes),
-        stopped_because=stopped_because,
-        forecast=admission.forecast,
-        elapsed_s=clock.seconds() - began,
-    )
+    test = ContextTest(model, plan, bench)
+    test.search()
+    test.prove()
+    return test.finish()
 
 
-@dataclass(kw_only=True)
-class _Test:
-    """A test under way: what it works on, and the probes it has made."""
+class ContextTest:
+    """One test of one model, in two steps that a batch takes for all models in turn.
 
-    model: Model
-    plan: TestPlan
-    admission: Admission
-    fingerprint: Fingerprint
-    backend: Backend
-    registry: Registry
-    clock: Clock
-    on_event: OnEvent
-    probes: list[Probe] = field(default_factory=list)
-    total: int = 0
+    Attributes:
+        model: What is tested.
+        admission: What it may do, and at what cost.
+        probes: Its probes so far, those of the search it resumed included.
+    """
 
-    def run(self) -> str:
-        """Make the probes that the plan asks for; return why there are no more."""
-        plan, admission = self.plan, self.admission
-        self._announce(admission.forecast)
-        if plan.context is not None:
-            probe = self._probe(plan.context, plan.proof)
-            return f"one probe at {probe.requested:,} tokens was asked for"
-        search = plan.open_strategy(admission.space)
-        stopped_because = self._follow(search, plan.searching)
-        if admission.barred is not None:
-            stopped_because += f"; a probe at {admission.barred:,} tokens was interrupted before"
-        found = self._largest_loaded()
-        if found is None or self._is_proven(found):
-            return stopped_because
-        return self._certify(found) or stopped_because
+    def __init__(self, model: Model, plan: TestPlan, bench: Bench) -> None:
+        self.model = model
+        self.probes: list[Probe] = []
+        self._plan = plan
+        self._bench = replace(bench, on_event=self._relay)
+        self._on_event = bench.on_event
+        self._began = bench.clock.seconds()
+        self._fingerprint = bench.backend.fingerprint(model, plan.config).model_copy(
+            update={"budget_bytes": plan.chosen_budget}
+        )
+        subject = (bench.backend.name, model.key, self._fingerprint.digest)
+        self._record = SearchRecord(bench.registry, subject, plan)
+        self._prior = bench.backend.prior(model, plan.config)
+        memory = bench.backend.memory()
+        self.admission = admit(
+            model,
+            plan,
+            earlier=self._alike(),
+            spare_bytes=None if memory is None else spare_bytes(memory),
+        )
+        self._total = 0
+        self._ended = False
+        self._stopped_because = "nothing was loaded: only the forecast was asked for"
 
     @property
-    def proven(self) -> bool:
-        """Whether a probe passed as strongly as the plan wants it."""
-        return self._is_proven(1)
+    def is_done_already(self) -> bool:
+        """Whether the same was found out before, with the same fingerprint."""
+        wanted = self._plan.context
+        if wanted is None:
+            return self._record.is_done()
+        return (_limit(self._limits(), self._plan.proof) or 0) >= wanted
 
-    def tell(self, kind: EventKind, message: str, **about: Any) -> None:
-        """Tell the caller what goes on, and how many probes are done."""
-        done = len(self.probes)
-        total = done if kind == "finished" else max(done, self.total)
-        self.on_event(
-            Event(kind=kind, model=self.model.key, done=done, total=total, message=message, **about)
+    def search(self) -> None:
+        """Find the largest context that passes the cheaper proof, or make the one probe asked for.
+
+        Raises:
+            BackendUnavailableError: The runtime was lost; the probe under way is closed.
+            RegistryError: What was measured cannot be written.
+        """
+        self._announce(self.admission.forecast)
+        if self._plan.context is not None:
+            self._probe(self._plan.context, self._plan.proof)
+            self._stopped_because = f"one probe at {self._plan.context:,} tokens was asked for"
+        elif not self._resume() and self._verify():
+            self._record.end()
+        else:
+            self._stopped_because = self._follow(
+                self._plan.open_strategy(self.admission.space), self._plan.searching
+            )
+            if self.admission.barred is not None:
+                self._stopped_because += (
+                    f"; a probe at {self.admission.barred:,} tokens was interrupted before"
+                )
+
+    def prove(self) -> None:
+        """Prove what was found as strongly as the plan wants it, or what lies below.
+
+        Raises:
+            BackendUnavailableError: The runtime was lost; the probe under way is closed.
+            RegistryError: What was measured cannot be written.
+        """
+        self._ended = True
+        if self._plan.context is not None:
+            return
+        found = self._largest_loaded()
+        if found is not None and not self._is_proven(found):
+            self._descend(found)
+        self._record.end()
+
+    def report(self) -> TestReport:
+        """Return what was found so far."""
+        return TestReport(
+            model=self.model.key,
+            status=self._status(),
+            limits=self._limits(),
+            probes=tuple(self.probes),
+            stopped_because=self._stopped_because,
+            forecast=self.admission.forecast,
+            usable_at_speed=None,
+            elapsed_s=self._bench.clock.seconds() - self._began,
         )
 
-    def _announce(self, forecast: Forecast) -> None:
-        self.total = len(self.probes) + forecast.probes
-        self.tell("planned", describe(forecast), forecast=forecast)
+    def finish(self) -> TestReport:
+        """Return what was found, and tell that this was all."""
+        report = self.report()
+        done = len(self.probes)
+        self._on_event(
+            Event(
+                kind="finished",
+                model=self.model.key,
+                done=done,
+                total=done,
+                message=report.stopped_because,
+                report=report,
+            )
+        )
+        return report
+
+    def _status(self) -> Status:
+        if self._is_proven(1):
+            return Status.TESTED
+        return Status.FAILED if self._ended else Status.TESTING
+
+    def _alike(self) -> list[Probe]:
+        """Return the recorded probes of this model with the same fingerprint, oldest first."""
+        registry, name = self._bench.registry, self._bench.backend.name
+        digest = self._fingerprint.digest
+        return list(registry.probes(backend=name, model=self.model.key, digest=digest))
+
+    def _limits(self) -> Limits:
+        declared = self.model.declared_context
+        return derive_limits(declared, self._alike(), fingerprint=self._fingerprint)
+
+    def _resume(self) -> bool:
+        """Take up the probes of the same search, if it was broken off; return whether it was."""
+        self.probes += self._record.begin(self._alike())
+        if self.probes:
+            self._note(f"going on after {len(self.probes)} probes of an interrupted search")
+        return bool(self.probes)
+
+    def _verify(self) -> bool:
+        """Try the limit that was found before something changed; return whether it holds."""
+        stored = self._bench.registry.limits_of(self._bench.backend.name, self.model.key)
+        old = None if self._plan.reset else to_verify(stored, self._fingerprint)
+        known = None if old is None else _limit(old, self._plan.proof)
+        if old is None or known is None or known > self.admission.space.ceiling:
+            return False
+        before = old.fingerprint.runtime if old.fingerprint else "an unknown runtime"
+        self._note(f"{known:,} tokens were found with {before}: trying whether they still hold")
+        if not self._probe(known, self._plan.proof).passed:
+            return False
+        self._stopped_because = f"{known:,} tokens, found with {before}, still hold"
+        return True
 
     def _follow(self, strategy: Strategy, proof: Proof) -> str:
+        """Let `strategy` probe until it has seen enough; return why it has."""
+        for probe in self.probes:
+            if probe.proof is proof:
+                strategy.tell(self._when_full(probe))
         while (context := strategy.next_context()) is not None:
-            strategy.tell(self._probe(context, proof))
+            strategy.tell(self._when_full(self._probe(context, proof)))
         return strategy.stopped_because
 
-    def _certify(self, found: int) -> str:
-        """Prove `found` as the plan wants it, or what lies below; return why that ended, if not."""
-        space, forecast = descent(self.plan, self.admission, found)
+    def _when_full(self, probe: Probe) -> Probe:
+        """Return `probe` with the memory that it would take with its whole window read.
+
+        So the search for a window to fill keeps room for what filling takes.
+        """
+        if self._prior is None or probe.memory_bytes is None or probe.proof is self._plan.proof:
+            return probe
+        filling = round(self._prior.filling * (probe.effective or probe.requested))
+        return probe.model_copy(update={"memory_bytes": probe.memory_bytes + filling})
+
+    def _descend(self, found: int) -> None:
+        space, forecast = descent(self._plan, self.admission, found)
+        failed = any(probe.proof is self._plan.proof for probe in self.probes)
         strategy = Descend(space)
-        probe = self._probe(found, self.plan.proof)
-        if probe.passed:
-            return ""
-        strategy.tell(probe)
-        if strategy.next_context() is not None:
-            self._announce(forecast)
-        return self._follow(strategy, self.plan.proof)
+        for probe in self.probes:
+            if probe.proof is self._plan.proof:
+                strategy.tell(probe)
+        while (context := strategy.next_context()) is not None:
+            if failed:
+                self._announce(forecast)
+            probe = self._probe(context, self._plan.proof)
+            strategy.tell(probe)
+            failed = not failed and not probe.passed
+        if not self._is_proven(found):
+            self._stopped_because = strategy.stopped_because
 
     def _largest_loaded(self) -> int | None:
         """Return the largest context that was loaded, be it in place of another one."""
@@ -165,49 +240,21 @@ class _Test:
             for probe in self.probes
             if probe.outcome is Outcome.RESIZED and probe.effective is not None
         ]
+        # An interrupted probe has lowered the ceiling, perhaps below what had passed before.
         ceiling = self.admission.space.ceiling
-        return max((size for size in loaded + resized if 0 < size <= ceiling), default=None)
+        sizes = [min(size, ceiling) for size in loaded + [r for r in resized if r <= ceiling]]
+        return max((size for size in sizes if size > 0), default=None)
 
     def _is_proven(self, context: int) -> bool:
         return any(
             probe.passed
             and probe.requested >= context
-            and probe.proof.strength >= self.plan.proof.strength
+            and probe.proof.strength >= self._plan.proof.strength
             for probe in self.probes
         )
 
     def _probe(self, context: int, proof: Proof) -> Probe:
-        """Make one probe, its row written before and after, however it ends."""
-        opened = self._open(context, proof)
-        ended, why = None, "stopped by the caller"
-        try:
-            tried = self._try(opened)
-            ended = tried.probe
-        except LMStrixError as error:
-            why = str(error)
-            raise
-        finally:
-            self.registry.close_probe(self._undecided(opened, why) if ended is None else ended)
-        self.probes.append(tried.probe)
-        self.tell("probe-ended", _result(tried.probe), context=context, probe=tried.probe)
-        if tried.lost is not None:
-            raise tried.lost
-        return tried.probe
-
-    def _open(self, context: int, proof: Proof) -> Probe:
-        probe = Probe(
-            model=self.model.key,
-            requested=context,
-            proof=proof,
-            fingerprint=self.fingerprint,
-            started_at=self.clock.now(),
-        )
-        return self.registry.open_probe(self.backend.name, probe)
-
-    def _try(self, opened: Probe) -> Tried:
-        message = f"{opened.requested:,} tokens: {opened.proof}"
-        self.tell("probe-started", message, context=opened.requested, probe=opened)
-        plan = self.plan
+        plan = self._plan
         trial = Trial(
             model=self.model,
             config=plan.config,
@@ -215,18 +262,43 @@ class _Test:
             timeout_s=plan.timeout_s,
             stall_s=plan.stall_s or plan.timeout_s,
         )
-        return run_probe(
-            opened, trial, backend=self.backend, clock=self.clock, on_event=self.on_event
+        probe = record_probe(
+            context, proof, trial=trial, fingerprint=self._fingerprint, bench=self._bench
         )
+        self.probes.append(probe)
+        return probe
 
-    def _undecided(self, opened: Probe, why: str) -> Probe:
-        end = {"outcome": Outcome.UNKNOWN, "detail": why, "ended_at": self.clock.now()}
-        return Probe.model_validate({**dict(opened), **end})
+    def _announce(self, forecast: Forecast) -> None:
+        self._total = len(self.probes) + forecast.probes
+        event = Event(
+            kind="planned",
+            model=self.model.key,
+            message=describe(forecast),
+            forecast=forecast,
+        )
+        self._on_event(self._counted(event, len(self.probes)))
+
+    def _note(self, message: str) -> None:
+        self._on_event(Event(kind="noted", model=self.model.key, message=message))
+
+    def _relay(self, event: Event) -> None:
+        """Pass `event` on; one about a probe, with how many there were of how many."""
+        if event.kind in {"probe-started", "probe-ended"}:
+            event = self._counted(event, len(self.probes) + (event.kind == "probe-ended"))
+        self._on_event(event)
+
+    def _counted(self, event: Event, done: int) -> Event:
+        return event.model_copy(update={"done": done, "total": max(done, self._total)})
 
 
-def _result(probe: Probe) -> str:
-    """Return how `probe` ended, for a person: `16,384 tokens: passed (1.1 GiB, 2.3 s)`."""
-    figures = [] if probe.memory_bytes is None else [show_bytes(probe.memory_bytes)]
-    if probe.ended_at is not None:
-        figures.append(f"{(probe.ended_at - probe.started_at).total_seconds():.1f} s")
-    return f"{probe.requested:,} tokens: {probe.outcome} ({', '.join(figures)})"
+def _limit(limits: Limits, proof: Proof) -> int | None:
+    """Return the limit for `proof`."""
+    match proof:
+        case Proof.LOAD:
+            return limits.loadable
+        case Proof.ANSWER:
+            return limits.answered
+        case Proof.FILL:
+            return limits.usable
+        case Proof.RECALL:
+            return limits.recall

@@ -1,12 +1,13 @@
 """What a test is asked to do."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Final, TypedDict
+from dataclasses import dataclass, field, fields
+from typing import Any, Final, TypedDict
 
 from lmstrix.engine.filler import Document
 from lmstrix.engine.questions import OwnQuestion
 from lmstrix.engine.strategy import OpenStrategy, SearchSpace, Strategy, open_strategy
+from lmstrix.errors import RequestError
 from lmstrix.values import LoadConfig, Proof
 
 PASSES: Final[Mapping[Proof, Proof]] = {
@@ -22,7 +23,12 @@ Loading alone would not do: answering takes a few MiB more, which are missing at
 
 
 class PlanOptions(TypedDict, total=False):
-    """What a caller may say of a test; each is a field of `TestPlan`, or becomes one."""
+    """What a caller may say of a test; what is left out is as in `TestPlan`.
+
+    `context` 0 searches; `kv_type` is the type of the KV cache, such as `q8_0`; `memory_budget` is
+    the most bytes that one loaded model may take; `prompt` and `expect` go together: a question,
+    and what its answer must contain. With `dry_run` nothing is loaded: only the forecast is made.
+    """
 
     context: int
     proof: Proof | str
@@ -96,3 +102,44 @@ class TestPlan:
     def searching(self) -> Proof:
         """The proof that the search itself goes by."""
         return PASSES[self.proof]
+
+
+def plan_of(
+    options: PlanOptions, *, others: Mapping[str, OpenStrategy], budget: int | None
+) -> TestPlan:
+    """Return the plan that `options` describe.
+
+    Args:
+        options: What was asked for.
+        others: Strategies of other packages, by name.
+        budget: The memory budget, in bytes, if the options name none.
+
+    Raises:
+        RequestError: The options contradict each other, or a value is none that there is.
+    """
+    prompt, expect = options.get("prompt", ""), options.get("expect", "")
+    if bool(prompt.strip()) != bool(expect.strip()):
+        raise RequestError(
+            "a question of your own needs the answer to expect, and the other way round",
+            hint='`--prompt "What is the capital of France?" --expect Paris`',
+        )
+    known = {field.name for field in fields(TestPlan)}
+    taken: dict[str, Any] = {name: value for name, value in options.items() if name in known}
+    return TestPlan(
+        **taken
+        | {
+            "proof": _proof(options.get("proof", Proof.FILL)),
+            "others": others,
+            "context": options.get("context") or None,
+            "config": LoadConfig(kv_type=options.get("kv_type")),
+            "chosen_budget": options.get("memory_budget") or budget,
+            "question": OwnQuestion(text=prompt, expect=expect) if prompt else None,
+        }
+    )
+
+
+def _proof(word: str) -> Proof:
+    if word not in list(Proof):
+        listed = ", ".join(f"`{proof}`" for proof in Proof)
+        raise RequestError(f"there is no proof `{word}`", hint=f"it is one of {listed}")
+    return Proof(word)
