@@ -5,19 +5,23 @@ import secrets
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 import psutil
 
+from lmstrix.backends.llamacpp.estimate import estimate
 from lmstrix.backends.llamacpp.files import find_models, identity
 from lmstrix.backends.llamacpp.header_cache import HeaderCache
-from lmstrix.backends.llamacpp.kv import BYTES_PER_NUMBER, kv_bytes_per_token
+from lmstrix.backends.llamacpp.kv import BYTES_PER_NUMBER
 from lmstrix.backends.llamacpp.loaded_copy import LoadedCopy
 from lmstrix.backends.llamacpp.process import EngineProcess
 from lmstrix.backends.llamacpp.wire import Wire
-from lmstrix.backends.llamacpp.worker import BATCH, Orders
+from lmstrix.backends.llamacpp.worker import Orders
+from lmstrix.backends.machine import read_memory
 from lmstrix.errors import GenerationError, ModelLoadError, RequestError
 from lmstrix.ports import LoadRequest, MachineMemory, OnTick, Prior, Tick
 from lmstrix.sizes import show_bytes
@@ -25,11 +29,6 @@ from lmstrix.values import Fingerprint, LoadConfig, LoadedModel, Model, Outcome
 
 NAME: Final = "llamacpp"
 BEAT_S: Final = 0.25
-MASK_BYTES: Final = 2
-"""Of the attention mask in half precision, for each token of context and of a batch."""
-FILLING: Final = 1_024
-"""Bytes that a token of the prompt takes besides the cache: 0.7 to 0.9 KiB, for its text, numbers
-and their copies, seen on gemma-3-270m between 1 000 and 32 000 tokens."""
 
 
 class LlamaCppBackend:
@@ -63,32 +62,23 @@ class LlamaCppBackend:
 
     def fingerprint(self, model: Model, config: LoadConfig) -> Fingerprint:
         """See `Backend.fingerprint`."""
-        memory = psutil.virtual_memory().total
         return Fingerprint(
             model=identity(_path(model), self._cache),
             runtime=f"{NAME} {version('xllamacpp')}",
             config=_checked(config),
-            machine=f"{platform.system()} {platform.machine()}, {psutil.cpu_count()} threads, "
-            f"{show_bytes(memory)}",
+            machine=self._machine,
         )
 
     def prior(self, model: Model, config: LoadConfig) -> Prior | None:
         """See `Backend.prior`."""
-        cache = kv_bytes_per_token(self._cache.read(_path(model)), config.kv_type)
-        if cache is None:
-            return None
-        mask = MASK_BYTES * (config.batch or BATCH)
-        return Prior(bytes_per_token=cache + mask, relative_error=0.1, filling=FILLING)
+        return estimate(self._cache.read(_path(model)), _checked(config))
 
     def memory(self) -> MachineMemory:
-        """See `Backend.memory`."""
-        memory, swap = psutil.virtual_memory(), psutil.swap_memory()
-        return MachineMemory(
-            total=memory.total,
-            available=memory.available,
-            swap_total=swap.total,
-            swap_used=swap.used,
-        )
+        """See `Backend.memory`. Graphics cards count only if this build of llama.cpp uses them."""
+        memory = read_memory()
+        if memory.accelerators and not self._uses_cards:
+            return replace(memory, accelerators=())
+        return memory
 
     def load(
         self, model: Model, request: LoadRequest, *, on_tick: OnTick | None = None
@@ -125,6 +115,25 @@ class LlamaCppBackend:
             copies = [copy for _, copy in self._copies.values()]
         for copy in copies:
             copy.unload()
+
+    @cached_property
+    def _machine(self) -> str:
+        """The machine, for a fingerprint; read once, as models are fingerprinted by the dozen."""
+        memory = self.memory()
+        parts = [
+            f"{platform.system()} {platform.machine()}",
+            f"{psutil.cpu_count()} threads",
+            show_bytes(memory.total),
+            *(f"{card.name} {show_bytes(card.total)}" for card in memory.accelerators),
+        ]
+        return ", ".join(parts)
+
+    @cached_property
+    def _uses_cards(self) -> bool:
+        """Whether the engine was built for NVIDIA's cards; the usual build knows no card at all."""
+        import xllamacpp  # noqa: PLC0415 - asked only where there is a card
+
+        return "CUDA" in str(xllamacpp.get_system_info())
 
     def _adopt(
         self,
