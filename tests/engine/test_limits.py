@@ -5,11 +5,21 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lmstrix.engine.limits import derive_limits, status_of
-from lmstrix.values import Evidence, Fingerprint, Limits, Outcome, Probe, Proof, Status
+from lmstrix.engine.limits import derive_limits, recall_limit, status_of
+from lmstrix.values import (
+    Evidence,
+    Fingerprint,
+    Limits,
+    Outcome,
+    Probe,
+    Proof,
+    RecallScore,
+    Stair,
+    Status,
+)
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 HERE = Fingerprint(model="m", runtime="r 1", machine="x")
@@ -34,6 +44,18 @@ def ended(
     return Probe.model_validate({"model": "m", **known, **times, **fields})
 
 
+def stair(depth: int, found: int, *, asked: int = 8) -> Stair:
+    """Return a depth at which so many facts were found."""
+    score = RecallScore(asked=asked, found=found, positions=())
+    return Stair(depth=depth, prefilled=depth, recall=score)
+
+
+def recalled(context: int, *found: tuple[int, int], **fields: object) -> Probe:
+    """Return a passing probe that found so many facts at these depths."""
+    stairs = tuple(stair(depth, facts) for depth, facts in found)
+    return ended(context, proof=Proof.RECALL, stairs=stairs, **fields)  # type: ignore[arg-type] # a shorthand
+
+
 def in_order(*probes: Probe) -> list[Probe]:
     """Return `probes` as if each had ended a minute after the one before it."""
     return [
@@ -50,46 +72,79 @@ def limits_of(*probes: Probe, declared: int | None = None) -> Limits:
 # Few sizes, so that probes meet; odd ones, so that the runtime rounds.
 CONTEXTS = st.integers(1, 24).map(lambda eighth: eighth * 128)
 DECLARED = st.none() | CONTEXTS
+STAIRS = st.lists(
+    st.builds(stair, CONTEXTS, st.integers(0, 8)),
+    max_size=4,
+    unique_by=lambda stair: stair.depth,
+).map(lambda stairs: tuple(sorted(stairs, key=lambda stair: stair.depth)))
 PROBES = st.builds(
     ended,
     CONTEXTS,
     st.sampled_from(Outcome) | st.just(Outcome.PASSED),
     proof=st.sampled_from(Proof),
     effective=st.sampled_from([0, 0, None]) | CONTEXTS.map(lambda size: -(-size // 256) * 256),
+    confirmed=st.sampled_from([False, False, False, True]),
+    stairs=STAIRS,
 )
 HISTORIES = st.lists(PROBES, max_size=12).map(lambda probes: in_order(*probes))
 
 
 @dataclass
 class Replay:
-    """The definition, word for word: one proof, probe after probe."""
+    """The definition, word for word: one proof, probe after probe.
+
+    A pass is what it holds, and the probe that passed.
+    """
 
     proof: Proof
     declared: int | None
-    passes: set[int] = field(default_factory=set)
+    passes: list[tuple[int, Probe]] = field(default_factory=list)
     failures: set[int] = field(default_factory=set)
+    doubts: set[int] = field(default_factory=set)
 
     def add(self, probe: Probe) -> None:
         """Let `probe` end."""
-        size = probe.effective
-        if probe.passed and size is not None and probe.proof.strength >= self.proof.strength:
-            if self.declared is not None and self.declared < size <= self.declared + 255:
-                size = self.declared
-            self.failures = {failed for failed in self.failures if failed > size}
-            self.passes.add(size)
+        if probe.passed and probe.effective is not None:
+            if probe.proof.strength >= self.proof.strength:
+                self._pass(probe, probe.effective)
         elif probe.outcome is not None and probe.outcome.refutes and self._bears(probe):
-            failed = probe.requested
-            if size is not None and probe.outcome is not Outcome.INTERRUPTED:
-                failed = min(failed, size)
-            self.passes = {held for held in self.passes if held < failed}
+            self._fail(probe)
+
+    def _pass(self, probe: Probe, size: int) -> None:
+        if self.declared is not None and self.declared < size <= self.declared + 255:
+            size = self.declared
+        if self.proof is Proof.RECALL:
+            depth = recall_limit(probe.stairs)
+            if depth is None:
+                return
+            size = size if depth == max(s.depth for s in probe.stairs) else min(size, depth)
+        self.failures = {failed for failed in self.failures if failed > size}
+        self.doubts = {failed for failed in self.doubts if failed > size}
+        self.passes.append((size, probe))
+
+    def _fail(self, probe: Probe) -> None:
+        failed = probe.requested
+        if probe.effective is not None and probe.outcome is not Outcome.INTERRUPTED:
+            failed = min(failed, probe.effective)
+        at_once = probe.confirmed or probe.outcome in {"out-of-memory", "interrupted"}
+        if at_once or failed in self.doubts:
+            self.passes = [(held, by) for held, by in self.passes if held < failed]
             self.failures.add(failed)
+        else:
+            self.doubts.add(failed)
 
     def _bears(self, probe: Probe) -> bool:
         at_load = probe.effective is None or probe.outcome is Outcome.INTERRUPTED
         return at_load or probe.proof.strength <= self.proof.strength
 
+    def limit(self, within: Sequence[Probe] | None = None) -> int | None:
+        """Return the largest pass, of those that stand elsewhere too."""
+        standing = [held for held, by in self.passes if within is None or by in within]
+        return max(standing, default=None)
+
 
 @given(DECLARED, HISTORIES)
+@settings(max_examples=400)
 def test_limits_are_those_of_a_replay_by_the_definition(
     declared: int | None, probes: list[Probe]
 ) -> None:
@@ -101,8 +156,11 @@ def test_limits_are_those_of_a_replay_by_the_definition(
 
     limits = derive_limits(declared, probes, fingerprint=HERE)
 
-    found = (limits.loadable, limits.answered, limits.usable, limits.recall)
-    assert found == tuple(max(replays[proof].passes, default=None) for proof in Proof)
+    windows = [by for _, by in replays[Proof.FILL].passes]
+    assert limits.loadable == replays[Proof.LOAD].limit()
+    assert limits.answered == replays[Proof.ANSWER].limit()
+    assert limits.usable == replays[Proof.FILL].limit()
+    assert limits.recall == replays[Proof.RECALL].limit(within=windows)
     assert limits.refuted == min(replays[Proof.FILL].failures, default=None)
 
 
@@ -123,13 +181,20 @@ def test_limits_are_ordered_and_below_what_is_refuted(
 
 @given(DECLARED, HISTORIES)
 def test_every_number_claimed_was_seen(declared: int | None, probes: list[Probe]) -> None:
-    """A limit is the effective context of a probe that passed, or the declared one it rounds to."""
+    """It is an effective context that passed, the declared one it rounds to, or a depth in it."""
     limits = derive_limits(declared, probes, fingerprint=HERE)
 
-    for proof, claim in zip(
-        Proof, (limits.loadable, limits.answered, limits.usable, limits.recall), strict=True
-    ):
-        seen = {p.effective or 0 for p in probes if p.passed and p.proof.strength >= proof.strength}
+    claims = {
+        Proof.LOAD: limits.loadable,
+        Proof.ANSWER: limits.answered,
+        Proof.FILL: limits.usable,
+        Proof.RECALL: limits.recall,
+    }
+    for proof, claim in claims.items():
+        shown = [p for p in probes if p.passed and p.proof.strength >= proof.strength]
+        seen = {p.effective or 0 for p in shown}
+        if proof is Proof.RECALL:
+            seen |= {stair.depth for p in shown for stair in p.stairs}
         rounded = {declared} if any(0 < size - (declared or size) < 256 for size in seen) else set()
         assert claim is None or claim in seen | rounded
 
@@ -148,7 +213,7 @@ def test_order_of_the_list_does_not_matter(
 
 def test_probes_that_ended_in_the_same_instant_count_in_the_order_they_were_opened() -> None:
     """Clocks tick coarsely; the numbers in the registry do not."""
-    first, second = ended(4_096, id=1), ended(4_096, Outcome.CRASHED, id=2)
+    first, second = ended(4_096, id=1), ended(4_096, Outcome.OUT_OF_MEMORY, id=2)
 
     assert derive_limits(None, [second, first], fingerprint=HERE).usable is None
 
@@ -207,9 +272,9 @@ def test_effective_context_counts_and_not_the_one_asked_for() -> None:
 def test_failure_to_fill_leaves_loading_and_answering_alone() -> None:
     """A window that loads but cannot be filled still loads."""
     limits = limits_of(
-        ended(8_192, proof=Proof.RECALL),
+        recalled(8_192, (8_000, 8)),
         ended(16_384, proof=Proof.ANSWER),
-        ended(8_192, Outcome.WRONG_ANSWER, proof=Proof.FILL),
+        ended(8_192, Outcome.WRONG_ANSWER, proof=Proof.FILL, confirmed=True),
     )
 
     assert (limits.loadable, limits.answered) == (16_384, 16_384)
@@ -218,7 +283,9 @@ def test_failure_to_fill_leaves_loading_and_answering_alone() -> None:
 
 def test_failure_to_recall_leaves_the_usable_limit_alone() -> None:
     """Lost facts are no reason to fear the window."""
-    limits = limits_of(ended(8_192), ended(8_192, Outcome.WRONG_ANSWER, proof=Proof.RECALL))
+    lost = ended(8_192, Outcome.WRONG_ANSWER, proof=Proof.RECALL, confirmed=True)
+
+    limits = limits_of(recalled(8_192, (8_000, 8)), lost)
 
     assert (limits.usable, limits.recall, limits.refuted) == (8_192, None, None)
 
@@ -231,13 +298,111 @@ def test_failure_at_load_and_an_interruption_bear_on_every_proof(
 ) -> None:
     """What did not load has no window; a machine that froze does not say how far it came."""
     limits = limits_of(
-        ended(4_096, proof=Proof.RECALL),
+        recalled(4_096, (4_000, 8)),
         ended(16_384, proof=Proof.LOAD),
         ended(8_192, outcome, proof=Proof.RECALL, effective=effective),
     )
 
     assert (limits.loadable, limits.usable, limits.recall) == (4_096, 4_096, 4_096)
     assert limits.refuted == 8_192
+
+
+UNCERTAIN = [
+    outcome
+    for outcome in Outcome
+    if outcome.refutes and outcome not in {"out-of-memory", "interrupted"}
+]
+
+
+@pytest.mark.parametrize("outcome", UNCERTAIN)
+def test_single_failure_is_a_doubt_that_neither_refutes_nor_discards(outcome: Outcome) -> None:
+    """A server that hiccups fails at every size; the size must not take the blame."""
+    limits = limits_of(ended(16_384), ended(8_192, outcome))
+
+    assert (limits.usable, limits.refuted) == (16_384, None)
+
+
+@pytest.mark.parametrize("outcome", UNCERTAIN)
+@pytest.mark.parametrize("between", [[], [ended(4_096)], [ended(8_192, proof=Proof.ANSWER)]])
+def test_failure_that_comes_back_counts(outcome: Outcome, between: list[Probe]) -> None:
+    """Neither a smaller size nor a weaker proof that works in between speaks against it."""
+    limits = limits_of(ended(16_384), ended(8_192, outcome), *between, ended(8_192, outcome))
+
+    assert limits.usable == (4_096 if between == [ended(4_096)] else None)
+    assert limits.refuted == 8_192
+
+
+def test_failure_that_comes_back_after_that_size_or_a_larger_one_worked_is_a_new_doubt() -> None:
+    """Twice in a thousand loads is what a flaky runtime does."""
+    for cleared in (ended(8_192), ended(12_288)):
+        doubt = ended(8_192, Outcome.CRASHED)
+        limits = limits_of(doubt, cleared, doubt)
+
+        assert (limits.usable, limits.refuted) == (cleared.requested, None)
+
+
+def test_failures_of_two_proofs_confirm_each_other_for_what_both_bear_on() -> None:
+    """The window that crashed a short question, then a long one, is refuted for the long one."""
+    limits = limits_of(
+        ended(4_096),
+        ended(8_192, proof=Proof.LOAD),
+        ended(8_192, Outcome.CRASHED, proof=Proof.ANSWER),
+        ended(8_192, Outcome.WRONG_ANSWER, proof=Proof.FILL),
+        ended(8_192, proof=Proof.ANSWER),
+    )
+
+    assert (limits.answered, limits.usable, limits.refuted) == (8_192, 4_096, 8_192)
+
+
+def test_failure_that_a_probe_confirmed_counts_at_once() -> None:
+    """It was seen twice in one probe, a smaller size working in between."""
+    limits = limits_of(ended(16_384), ended(8_192, Outcome.TOO_SLOW, confirmed=True))
+
+    assert (limits.usable, limits.refuted) == (None, 8_192)
+
+
+def test_failure_told_of_twice_has_not_happened_twice() -> None:
+    """Evidence from two sources may overlap; the number in the registry tells."""
+    doubt = ended(8_192, Outcome.CRASHED, at=2)
+
+    assert derive_limits(None, [ended(8_192, at=1), doubt, doubt], fingerprint=HERE).usable == 8_192
+
+
+@pytest.mark.parametrize(
+    ("found", "limit"),
+    [
+        ([(1_000, 8), (4_000, 8), (8_000, 7)], 8_192),
+        ([(1_000, 8), (4_000, 7), (8_000, 6)], 4_000),
+        ([(1_000, 8), (4_000, 3), (8_000, 8)], 8_192),
+        ([(1_000, 8), (4_000, 3), (8_000, 3)], 1_000),
+        ([], None),
+    ],
+)
+def test_recall_is_the_largest_depth_with_nearly_all_the_facts(
+    found: list[tuple[int, int]], limit: int | None
+) -> None:
+    """85 % of what is found near the start; at the bottom, it is the whole window that serves."""
+    limits = limits_of(recalled(8_192, *found))
+
+    assert (limits.usable, limits.recall) == (8_192, limit)
+
+
+def test_recall_at_the_bottom_of_a_rounded_window_is_recall_of_the_declared_one() -> None:
+    """As for every other proof, no more is claimed than the file does."""
+    deep = recalled(5_000, (1_000, 8), (5_050, 8), effective=5_120)
+    shallow = recalled(5_000, (1_000, 8), (5_050, 8), (5_110, 0), effective=5_120)
+
+    assert limits_of(deep, declared=5_000).recall == 5_000
+    assert limits_of(shallow, declared=5_000).recall == 5_000
+
+
+def test_recall_within_a_window_that_fails_later_is_gone_with_it() -> None:
+    """The facts were found in a window that no longer loads; what a smaller one does is unseen."""
+    window = recalled(8_192, (1_000, 8), (4_000, 8), (8_000, 2))
+
+    limits = limits_of(window, ended(8_192, Outcome.OUT_OF_MEMORY, effective=None))
+
+    assert (limits.usable, limits.recall) == (None, None)
 
 
 def test_speeds_come_from_the_largest_standing_pass_that_has_them() -> None:
@@ -248,7 +413,7 @@ def test_speeds_come_from_the_largest_standing_pass_that_has_them() -> None:
         ended(8_192, prefill_tps=710.0),
         ended(6_144, prefill_tps=800.0),
         ended(16_384, prefill_tps=1.0),
-        ended(16_384, Outcome.CRASHED, effective=None),
+        ended(16_384, Outcome.OUT_OF_MEMORY, effective=None),
     )
 
     assert (limits.prefill_tps, limits.decode_tps, limits.ttft_s) == (710.0, 40.0, 1.0)
@@ -272,6 +437,22 @@ def test_bytes_per_token_is_the_slope_of_the_memory_law(
     limits = limits_of(*(ended(c, memory_bytes=base + slope * c) for c in sorted(contexts)))
 
     assert limits.bytes_per_token == pytest.approx(slope, rel=1e-6, abs=1e-3)
+
+
+def test_memory_that_filling_takes_is_not_taken_for_that_of_the_context() -> None:
+    """On llama.cpp a read token costs kilobytes of its own: enough to double a small model's."""
+
+    def takes(context: int, read: int = 0) -> int:
+        return 500_000_000 + 18_000 * context + 9_000 * read
+
+    answered = [
+        ended(size, proof=Proof.ANSWER, memory_bytes=takes(size, 60)) for size in (4_096, 20_480)
+    ]
+    filled = [ended(size, memory_bytes=takes(size, size)) for size in (30_720, 28_672)]
+
+    assert limits_of(*answered, *filled).bytes_per_token == pytest.approx(18_000)
+    assert limits_of(answered[0], *filled).bytes_per_token == pytest.approx(27_000)
+    assert limits_of(answered[0], filled[0]).bytes_per_token is None
 
 
 @pytest.mark.parametrize(
@@ -321,7 +502,9 @@ def test_evidence_is_exact_only_for_the_fingerprint_asked_for(
         ([ended(4_096), ended(8_192, Outcome.INTERRUPTED)], Status.TESTED),
         ([ended(4_096, proof=Proof.LOAD)], Status.TESTED),
         ([ended(4_096, Outcome.CRASHED)], Status.FAILED),
-        ([ended(4_096), ended(4_096, Outcome.CRASHED, effective=None)], Status.FAILED),
+        ([ended(4_096), ended(4_096, Outcome.CRASHED, effective=None)], Status.TESTED),
+        ([ended(4_096), *[ended(4_096, Outcome.CRASHED)] * 2], Status.TESTED),
+        ([ended(4_096), *[ended(4_096, Outcome.CRASHED, effective=None)] * 2], Status.FAILED),
         ([ended(4_096, Outcome.CRASHED), ended(4_096, Outcome.INTERRUPTED)], Status.INTERRUPTED),
         ([ended(4_096, Outcome.INTERRUPTED), ended(4_096, Outcome.CRASHED)], Status.FAILED),
         ([ended(4_096, Outcome.INTERRUPTED), ended(4_096, Outcome.UNKNOWN)], Status.INTERRUPTED),

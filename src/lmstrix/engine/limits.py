@@ -10,7 +10,7 @@ proves that the model loads), at its *effective* context. llama.cpp rounds a con
 multiple of 256, so a load that came out up to 255 tokens above the declared limit holds the
 declared limit, and no more is claimed for it.
 
-**Failure.** A counting outcome (`Outcome.refutes`) bears on the context asked for, or on the
+**Failure.** A refuting outcome (`Outcome.refutes`) bears on the context asked for, or on the
 smaller one that was loaded. It bears
 
 - on every proof, if nothing was loaded, or if the probe was interrupted: a machine that froze does
@@ -18,21 +18,33 @@ smaller one that was loaded. It bears
 - else on its own proof and the stronger ones: failing to answer a full window says nothing against
   loading it, failing to recall nothing against filling it.
 
+It counts at once if it was out of memory, an interruption, or `confirmed`. Any other counts once it
+has happened twice: at the same context, and nothing passed there or above in between. A single one
+is a doubt, for a server that hiccups fails at every size; it neither refutes nor discards.
+
 `resized`, `refused`, `unavailable` and `unknown` prove nothing either way.
 
-**Limit.** Each proof is replayed on its own. A pass at some context discards the failures at it and
-below; a failure discards the passes at it and above. So the largest pass is always below the
-smallest failure; it is the limit. `refuted` is the smallest failure that bears on `usable`.
+**Limit.** Each proof is replayed on its own. A pass at some context discards the failures and
+doubts at it and below; a failure that counts discards the passes at it and above. So the largest
+pass is always below the smallest failure; it is the limit. `refuted` is the smallest failure that
+counts against `usable`.
+
+**Recall.** A probe that filled a window found facts again at each of its depths. It counts for
+recall at the largest depth where it found nearly as many as at the first (`recall_limit`), at its
+effective context if that is the last depth; without depths, it does not. And it counts only as long
+as its window stands for `usable`.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from math import inf
 from statistics import linear_regression
+from typing import Final
 
-from lmstrix.values import Evidence, Fingerprint, Limits, Outcome, Probe, Proof, Status
+from lmstrix.values import Evidence, Fingerprint, Limits, Outcome, Probe, Proof, Stair, Status
 
-_ROUNDING = 256
+_ROUNDING: Final = 256
+_CERTAIN: Final = frozenset({Outcome.OUT_OF_MEMORY, Outcome.INTERRUPTED})
 
 
 def derive_limits(
@@ -47,7 +59,10 @@ def derive_limits(
             with it, stale if one was not, none if there is no probe.
     """
     ended = _ended(probes)
-    brackets = {proof: _Bracket(proof, declared, ended) for proof in Proof}
+    brackets: dict[Proof, _Bracket] = {}
+    for proof in Proof:
+        within = brackets[Proof.FILL] if proof is Proof.RECALL else None
+        brackets[proof] = _Bracket(proof, declared, ended, within=within)
     usable = brackets[Proof.FILL].limit
     loads = brackets[Proof.LOAD]
     # The speed of a full window is the one to expect there; a short question tells less.
@@ -94,30 +109,44 @@ class _Bracket:
     """The largest pass and the smallest failure left standing for one proof.
 
     Walking backwards finds in one go what replaying finds: a pass stands if every later failure is
-    above it, a failure if every later pass is below it.
+    above it, a failure if every later pass is below it. A failure that counts because it happened
+    twice counts from the first time on: what passed in between was below it.
     """
 
-    def __init__(self, proof: Proof, declared: int | None, ended: Sequence[Probe]) -> None:
-        passes: list[tuple[int, Probe]] = []
+    def __init__(
+        self,
+        proof: Proof,
+        declared: int | None,
+        ended: Sequence[Probe],
+        *,
+        within: "_Bracket | None" = None,
+    ) -> None:
+        passes: list[tuple[int, int]] = []
         failures: list[int] = []
+        happens_again: set[int] = set()
         highest, lowest = 0.0, inf
-        for probe in reversed(ended):
+        for place, probe in reversed(list(enumerate(ended))):
             if (held := _held(probe, proof, declared)) is not None:
                 highest = max(highest, held)
-                if held < lowest:
-                    passes.append((held, probe))
+                happens_again = {failed for failed in happens_again if failed > held}
+                if held < lowest and (within is None or place in within.places):
+                    passes.append((held, place))
             elif (failed := _failed(probe, proof)) is not None:
+                if not (_is_certain(probe) or failed in happens_again):
+                    happens_again.add(failed)
+                    continue
                 lowest = min(lowest, failed)
                 if failed > highest:
                     failures.append(failed)
-        # The sort is stable: of one size, the latest stays first.
-        self.passes = sorted(passes, key=lambda standing: standing[0], reverse=True)
-        self.limit = self.passes[0][0] if passes else None
+        passes.sort(reverse=True)  # of one size, the latest is first
+        self.places: frozenset[int] = frozenset(place for _, place in passes)
+        self.passes = [ended[place] for _, place in passes]
+        self.limit = passes[0][0] if passes else None
         self.refuted = min(failures, default=None)
 
     def reading(self, of: Callable[[Probe], float | None]) -> float | None:
         """Return a reading of the largest standing pass that has it."""
-        readings = (of(probe) for _, probe in self.passes)
+        readings = (of(probe) for probe in self.passes)
         return next((value for value in readings if value is not None), None)
 
 
@@ -126,16 +155,28 @@ def _ended(probes: Iterable[Probe]) -> list[Probe]:
         # Clocks tick coarsely: probes that ended in the same instant keep the order of their ids.
         return probe.ended_at or probe.started_at, probe.id or 0
 
-    return sorted((probe for probe in probes if probe.outcome is not None), key=end)
+    done = [probe for probe in probes if probe.outcome is not None]
+    # One that is told of twice has not happened twice.
+    numbered = {probe.id: probe for probe in done if probe.id is not None}
+    return sorted([*numbered.values(), *(probe for probe in done if probe.id is None)], key=end)
 
 
 def _held(probe: Probe, proof: Proof, declared: int | None) -> int | None:
     """Return the context at which `probe` proves `proof`, or None if it does not."""
     if not probe.passed or probe.effective is None or probe.proof.strength < proof.strength:
         return None
-    if declared is not None and declared < probe.effective < declared + _ROUNDING:
-        return declared
-    return probe.effective
+    held = probe.effective
+    if declared is not None and declared < held < declared + _ROUNDING:
+        held = declared
+    return _recalled(probe, held) if proof is Proof.RECALL else held
+
+
+def _recalled(probe: Probe, held: int) -> int | None:
+    """Return the depth to which `probe` found facts in its window of `held` tokens."""
+    depth = recall_limit(probe.stairs)
+    if depth is None:
+        return None
+    return held if depth == probe.stairs[-1].depth else min(depth, held)
 
 
 def _failed(probe: Probe, proof: Proof) -> int | None:
@@ -149,6 +190,11 @@ def _failed(probe: Probe, proof: Proof) -> int | None:
     return min(probe.requested, probe.effective)
 
 
+def _is_certain(probe: Probe) -> bool:
+    """Whether this failure counts at once."""
+    return probe.confirmed or probe.outcome in _CERTAIN
+
+
 def _evidence(ended: Sequence[Probe], fingerprint: Fingerprint | None) -> Evidence:
     if not ended:
         return Evidence.NONE
@@ -160,15 +206,31 @@ def _evidence(ended: Sequence[Probe], fingerprint: Fingerprint | None) -> Eviden
 def _bytes_per_token(ended: Iterable[Probe]) -> float | None:
     """Return the slope of the least-squares line through the passing probes' memory readings.
 
-    None with fewer than two contexts, or if the line falls: then noise outweighs what was measured.
+    Only readings of one proof are on one line: reading a prompt takes memory of its own, and what
+    was filled at one size beside what only answered at another would pass for the context's. The
+    proof with most readings is taken, of those with two contexts; of equals the weakest, whose
+    readings have least of a prompt in them.
+
+    None if no proof has two contexts, or if the line falls: then noise outweighs what was measured.
     """
-    points = [
-        (probe.effective, probe.memory_bytes)
-        for probe in ended
-        if probe.passed and probe.effective is not None and probe.memory_bytes is not None
-    ]
-    if len({context for context, _ in points}) < 2:
+    points: dict[Proof, list[tuple[int, int]]] = {proof: [] for proof in Proof}
+    for probe in ended:
+        if probe.passed and probe.effective is not None and probe.memory_bytes is not None:
+            points[probe.proof].append((probe.effective, probe.memory_bytes))
+    lines = [of for of in points.values() if len({context for context, _ in of}) > 1]
+    if not lines:
         return None
-    contexts, memory = zip(*points, strict=True)
+    contexts, memory = zip(*max(lines, key=len), strict=True)
     slope = linear_regression(contexts, memory).slope
     return slope if slope >= 0 else None
+
+
+_ENOUGH: Final = 0.85
+
+
+def recall_limit(stairs: Sequence[Stair]) -> int | None:
+    """Return the largest depth at which nearly as many facts were found as at the first."""
+    found = [(stair.depth, stair.recall.found) for stair in stairs if stair.recall is not None]
+    if not found or not found[0][1]:
+        return None
+    return max(depth for depth, facts in found if facts >= _ENOUGH * found[0][1])
