@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmstrix.engine.catalogue import Query, SortKey, parse_sort, resolve, select, with_loaded
+from lmstrix.engine.catalogue import (
+    Query,
+    SortKey,
+    by_size,
+    is_embedding,
+    parse_sort,
+    resolve,
+    select,
+    with_loaded,
+)
 from lmstrix.errors import AmbiguousModelError, RequestError, UnknownModelError
 from lmstrix.values import Limits, LoadedModel, Model
 
@@ -197,3 +206,35 @@ def test_unknown_sort_key_is_refused_with_those_there_are(word: str) -> None:
         parse_sort(word)
 
     assert "`ttft`" in (refusal.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("key", "architecture", "embeds"),
+    [
+        ("all-minilm-l6-v2", "bert", True),
+        ("embeddinggemma-300m", "gemma-embedding", True),
+        ("jina", "Jina-BERT-v3", True),
+        ("text-Embedding-nomic", None, True),
+        ("qwen3-reranker-0.6b", "qwen3", True),
+        ("robert-8b", "llama", False),
+        ("gemma-3-270m", "gemma3", False),
+        ("mystery", None, False),
+    ],
+)
+def test_model_that_only_encodes_is_told_from_one_that_answers(
+    key: str, architecture: str | None, *, embeds: bool
+) -> None:
+    """A batch would call each of them broken."""
+    assert is_embedding(model(key, architecture=architecture)) is embeds
+
+
+def test_batch_begins_with_the_smallest_model() -> None:
+    """Results come soonest so, and what may trouble the machine comes last."""
+    models = [
+        model("unknown"),
+        model("large", size_bytes=9),
+        model("b", size_bytes=2),
+        model("a", size_bytes=2),
+    ]
+
+    assert [found.key for found in by_size(models)] == ["a", "b", "large", "unknown"]

@@ -4,10 +4,27 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, cast, get_args
 
+from lmstrix.engine.evidence import told
 from lmstrix.errors import AmbiguousModelError, RequestError, UnknownModelError
-from lmstrix.values import LoadedModel, Model, ModelList
+from lmstrix.values import Fingerprint, Limits, LoadedModel, Model, ModelList
 
 SortKey = Literal["id", "ctx", "declared", "size", "tps", "ttft"]
+
+_ENCODERS: Final = frozenset(
+    {
+        "bert",
+        "eurobert",
+        "gemma-embedding",
+        "jina-bert-v2",
+        "jina-bert-v3",
+        "modern-bert",
+        "neo-bert",
+        "nomic-bert",
+        "nomic-bert-moe",
+        "t5encoder",
+    }
+)
+"""Architectures, as GGUF files name them, that only encode."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,14 +91,41 @@ def with_loaded(
     ]
 
 
+def with_evidence(
+    models: Sequence[Model],
+    limits_of: Callable[[Model], Sequence[Limits]],
+    fingerprint_of: Callable[[Model], Fingerprint | None],
+) -> Sequence[Model]:
+    """Return `models` with the limits that fit a load made now, and the status they give.
+
+    Args:
+        models: Models with their newest limits, as a registry tells them.
+        limits_of: Tells all limits of a model, one for each fingerprint, the newest last.
+        fingerprint_of: Tells the fingerprint of a load made now, or None if that is not known: then
+            the model stays as it is. Not asked for models of which nothing is stored.
+    """
+
+    def weighed(model: Model) -> Model:
+        now = None if model.limits is None else fingerprint_of(model)
+        return model if now is None else told(model, limits_of(model), now)
+
+    return [weighed(model) for model in models]
+
+
 def is_embedding(model: Model) -> bool:
-    """Whether `model` makes embeddings, and generates no text."""
-    return "bert" in (model.architecture or "") or "embed" in model.key
+    """Whether `model` turns text into numbers, not into text: there is no answer to test."""
+    key = model.key.casefold()
+    encodes = (model.architecture or "").casefold() in _ENCODERS
+    return encodes or "embed" in key or "rerank" in key
 
 
 def by_size(models: Sequence[Model]) -> Sequence[Model]:
-    """Return `models`, the smallest file first and unknown sizes last."""
-    return sorted(models, key=lambda m: (m.size_bytes is None, m.size_bytes or 0, m.key))
+    """Return `models` in the order to test them: smallest first, of unknown size last, by key."""
+
+    def rank(model: Model) -> tuple[bool, int, str]:
+        return model.size_bytes is None, model.size_bytes or 0, model.key
+
+    return sorted(models, key=rank)
 
 
 def parse_sort(word: str) -> tuple[SortKey, bool]:
