@@ -15,12 +15,13 @@ from lmstrix.backends import open_backend
 from lmstrix.clock import SystemClock
 from lmstrix.engine.batch import forecast_tests, run_tests
 from lmstrix.engine.bench import Bench
-from lmstrix.engine.catalogue import Query, resolve, select, with_loaded
+from lmstrix.engine.catalogue import Query, resolve, select, with_evidence, with_loaded
 from lmstrix.engine.discovery import ContextTest, run_test
 from lmstrix.engine.events import OnEvent, ignore
 from lmstrix.engine.inference import InferOptions, InferRequest, run_infer
 from lmstrix.engine.plan import PlanOptions, TestPlan, plan_of
 from lmstrix.engine.room import room_made
+from lmstrix.errors import BackendError, RequestError
 from lmstrix.plugins import InstalledStrategies
 from lmstrix.ports import Backend, Clock, Registry
 from lmstrix.registry import open_registry
@@ -28,6 +29,8 @@ from lmstrix.settings import Settings
 from lmstrix.values import (
     Completion,
     Event,
+    Fingerprint,
+    LoadConfig,
     LoadedModel,
     Model,
     ModelList,
@@ -263,9 +266,23 @@ class LMStrix:
             yield
 
     def _known(self) -> Sequence[Model]:
-        models = self.registry.models()
+        models = with_evidence(
+            self.registry.models(),
+            lambda model: self.registry.limits_of(model.backend, model.key),
+            self._fingerprint_now,
+        )
         # A runtime that nobody has opened yet has nothing loaded that we could know of.
         return models if self._backend is None else with_loaded(models, self._backend.loaded())
+
+    def _fingerprint_now(self, model: Model) -> Fingerprint | None:
+        """Return what a limit measured now would hold for; None if the runtime cannot tell."""
+        try:
+            if self.backend.name != model.backend:
+                return None
+            now = self.backend.fingerprint(model, LoadConfig())
+        except (BackendError, RequestError):
+            return None
+        return now.model_copy(update={"budget_bytes": self.settings.memory_budget})
 
     def _last_used(self) -> str:
         return self.registry.get_note(LAST_USED) or ""

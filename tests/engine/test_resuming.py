@@ -90,7 +90,7 @@ def test_resumed_search_probes_only_what_was_left(proof: Proof) -> None:
 
 def test_resuming_is_told() -> None:
     """Who sees a search begin at 30 000 tokens should know why."""
-    bench, told = tight(), []
+    bench, told = tight(), list[Event]()
     with pytest.raises(Stop):
         bench.test(strategy="certify", on_event=stop_at_probe(3))
     bench.test(strategy="certify", on_event=told.append)
@@ -125,7 +125,7 @@ def test_search_that_ended_is_measured_afresh() -> None:
 
 
 def test_interrupted_size_is_left_alone_when_its_search_goes_on() -> None:
-    """It may have frozen the machine; the search ends below it, at what passed before or between."""
+    """It may have frozen the machine; the search ends below it."""
     bench = tight()
     with pytest.raises(Stop):
         bench.test(strategy="certify", on_event=stop_at_probe(3))
