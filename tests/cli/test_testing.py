@@ -66,15 +66,28 @@ def test_terminal_sees_the_step_under_way_and_what_is_known(run: Run) -> None:
     assert "probe" not in result.stdout
 
 
-def test_model_that_holds_nothing_exits_1(run: Run, backend: FakeBackend) -> None:
+def test_model_that_holds_nothing_exits_1(run: Run) -> None:
     """A script must be able to tell that no context works, which is no error."""
-    backend._budget_bytes = 1
-
-    result = run("test", "tiny", "--json")
+    result = run("test", "tiny", "--json", "--memory-budget", "1MiB")
 
     assert result.exit_code == 1
     [report] = json.loads(result.stdout)["reports"]
     assert (report["status"], report["limits"]["usable"]) == ("failed", None)
+
+
+def test_machine_that_lacks_the_memory_exits_3_and_loads_nothing(
+    run: Run, backend: FakeBackend
+) -> None:
+    """That says nothing of the model, and to try would be no favour to the machine."""
+    backend._budget_bytes = 1
+
+    result = run("test", "tiny", "--json")
+
+    assert result.exit_code == 3
+    error = json.loads(result.stdout)["error"]
+    assert error["code"] == "unsafe"
+    assert "close other programs" in error["hint"]
+    assert backend.calls == []
 
 
 def test_proof_that_is_weaker_is_shown_as_such(run: Run) -> None:

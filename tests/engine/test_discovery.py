@@ -336,7 +336,6 @@ def test_nothing_is_tried_where_every_size_is_barred() -> None:
     ("fake", "plan", "error"),
     [
         (FakeModel(declared=8_192), {"context": 8_193}, ContextTooLongError),
-        (FakeModel(), {"proof": Proof.RECALL}, RequestError),
         (FakeModel(), {"strategy": "guess"}, RequestError),
         (FakeModel(declared=None), {}, RequestError),
         (FakeModel(), {"granularity": 0}, RequestError),

@@ -10,12 +10,12 @@ since a limit was found, that limit is tried first, and if it still holds there 
 
 from dataclasses import replace
 
-from lmstrix.engine.admission import admit, descent, describe
+from lmstrix.engine.admission import Conditions, admit
 from lmstrix.engine.bench import Bench
 from lmstrix.engine.evidence import to_verify
+from lmstrix.engine.forecast import descent, describe
 from lmstrix.engine.journal import record_probe
 from lmstrix.engine.limits import derive_limits
-from lmstrix.engine.memory import spare_bytes
 from lmstrix.engine.plan import TestPlan
 from lmstrix.engine.probing import Trial
 from lmstrix.engine.resuming import SearchRecord
@@ -76,12 +76,12 @@ class ContextTest:
         subject = (bench.backend.name, model.key, self._fingerprint.digest)
         self._record = SearchRecord(bench.registry, subject, plan)
         self._prior = bench.backend.prior(model, plan.config)
-        memory = bench.backend.memory()
         self.admission = admit(
             model,
             plan,
             earlier=self._alike(),
-            spare_bytes=None if memory is None else spare_bytes(memory),
+            prior=self._prior,
+            conditions=Conditions(memory=bench.backend.memory()),
         )
         self._total = 0
         self._ended = False
@@ -217,7 +217,7 @@ class ContextTest:
         return probe.model_copy(update={"memory_bytes": probe.memory_bytes + filling})
 
     def _descend(self, found: int) -> None:
-        space, forecast = descent(self._plan, self.admission, found)
+        space, forecast = descent(self._plan, self.admission.space, found)
         failed = any(probe.proof is self._plan.proof for probe in self.probes)
         strategy = Descend(space)
         for probe in self.probes:
