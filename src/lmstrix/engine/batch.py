@@ -10,22 +10,26 @@ from dataclasses import dataclass, field
 from lmstrix.engine.bench import Bench
 from lmstrix.engine.catalogue import by_size, is_embedding
 from lmstrix.engine.discovery import ContextTest, TestPlan
+from lmstrix.engine.forecast import describe
 from lmstrix.errors import BackendError, RequestError
-from lmstrix.values import Event, Forecast, Model, ReportList, Skipped, TestReport
+from lmstrix.values import Event, Forecast, Model, ReportList, Skipped, Status, TestReport
 
 
 def run_tests(models: Sequence[Model], plan: TestPlan, bench: Bench) -> ReportList:
     """Test `models` as `plan` says; the reports come in the order in which models were begun.
 
-    A report is told as `finished` after each pass over its model; the last one stands. Models that
-    make embeddings, that declare less than the one context asked for, or for which the same was
-    found out before, are skipped, unless `plan.reset` wants the last ones tested again.
+    A report is told as `finished` after each pass over its model; the last one stands. How many of
+    how many models are done is told by events without a model: one `planned`, then some `finished`.
+
+    Models that make embeddings, that declare less than the one context asked for, or for which the
+    same was found out before, are skipped, unless `plan.reset` wants the last ones tested again.
 
     Raises:
         RegistryError: What was measured cannot be written.
     """
     batch = _Batch(plan, bench)
     tests = batch.admitted(models)
+    batch.begin(tests)
     for step in (ContextTest.search, ContextTest.prove):
         for test in tests:
             batch.take(step, test)
@@ -65,6 +69,8 @@ class _Batch:
     bench: Bench
     skipped: list[Skipped] = field(default_factory=list)
     reports: dict[str, TestReport] = field(default_factory=dict)
+    total: int = 0
+    done: set[str] = field(default_factory=set)
 
     def admitted(self, models: Sequence[Model]) -> list[ContextTest]:
         """Return a test for each model that is to be tested, the smallest model first."""
@@ -76,6 +82,14 @@ class _Batch:
                 self._skip(model.key, str(error))
         return tests
 
+    def begin(self, tests: Sequence[ContextTest]) -> None:
+        """Tell how many models are to be tested, and what that will cost."""
+        self.total = len(tests)
+        if tests:
+            forecast = total([test.admission.forecast for test in tests])
+            message = f"models to test: {len(tests)}; {describe(forecast)}"
+            self._tell(Event(kind="planned", message=message, forecast=forecast))
+
     def take(self, step: Callable[[ContextTest], None], test: ContextTest) -> None:
         """Take one step of a test; what goes wrong with it is a reason to leave it there."""
         key = test.model.key
@@ -85,8 +99,11 @@ class _Batch:
             step(test)
         except (BackendError, RequestError) as error:
             self._skip(key, str(error))
+            self._end(key)
         else:
             self.reports[key] = test.finish()
+            if self.reports[key].status is not Status.TESTING:
+                self._end(key)
 
     def result(self, tests: Sequence[ContextTest]) -> ReportList:
         """Return the reports there are, in the order of `tests`."""
@@ -106,6 +123,16 @@ class _Batch:
         if test.is_done_already and not self.plan.reset:
             raise RequestError("it was tested before, under the same conditions")
         return test
+
+    def _end(self, key: str) -> None:
+        if key not in self.done:
+            self.done.add(key)
+            message = f"{len(self.done)} of {self.total} models done"
+            self._tell(Event(kind="finished", message=message))
+
+    def _tell(self, event: Event) -> None:
+        counted = {"done": len(self.done), "total": self.total}
+        self.bench.on_event(event.model_copy(update=counted))
 
     def _skip(self, key: str, reason: str) -> None:
         self.skipped.append(Skipped(model=key, reason=reason))

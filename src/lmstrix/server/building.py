@@ -16,9 +16,10 @@ INSTRUCTIONS: Final = (
     "Start with `list_models`: `usable` is the context, in tokens, that really works here, while "
     "`declared` is only what the model file claims. "
     "`infer` runs a model and chooses a context that works; `test_context` measures a model that "
-    "has no `usable` yet, which takes minutes and most of the machine's memory. "
-    "Both answer with a job when they take longer than `wait_s`: call `job` to follow or stop it. "
-    "One job runs at a time; others wait for their turn."
+    "has no `usable` yet, `test_all` all of them, which takes minutes to hours and most of the "
+    "machine's memory: `dry_run` tells beforehand. "
+    "They answer with a job when they take longer than `wait_s`: call `job` to follow or stop it. "
+    "One job runs at a time; a test that was stopped is resumed by the same call."
 )
 
 

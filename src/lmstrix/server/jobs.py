@@ -16,7 +16,7 @@ from lmstrix.engine.events import OnEvent
 from lmstrix.errors import LMStrixError, RequestError
 from lmstrix.server.errors import explain
 from lmstrix.server.views import JobKind, JobList, JobSummary, JobView
-from lmstrix.values import Completion, Event, TestReport
+from lmstrix.values import Completion, Event, ReportList, TestReport
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,10 @@ KEPT: Final = 100
 """Ended jobs that are remembered; the oldest are forgotten first."""
 
 STOPPED: Final[Mapping[JobKind, str]] = {
-    "test_context": "stopped as asked; every probe that ended is recorded",
+    "test_context": "stopped as asked; every probe that ended is recorded, and the same call goes "
+    "on where it was",
+    "test_all": "stopped as asked; every probe that ended is recorded, and the same call, without "
+    "`retest`, goes on where it was",
     "infer": "stopped as asked",
 }
 
@@ -32,7 +35,7 @@ STOPPED: Final[Mapping[JobKind, str]] = {
 class Work(Protocol):
     """A call of the engine with everything settled but whom it tells what goes on."""
 
-    def __call__(self, *, on_event: OnEvent) -> TestReport | Completion:
+    def __call__(self, *, on_event: OnEvent) -> TestReport | ReportList | Completion:
         """Do it, and return what came of it."""
         ...
 
@@ -53,6 +56,7 @@ class Job:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._ended = threading.Event()
+        self._notes: list[str] = []
 
     def cancel(self) -> None:
         """Ask the job to stop; it does so when the engine next tells what it is doing."""
@@ -89,14 +93,20 @@ class Job:
             self._end(status="completed", message="done", result=result)
 
     def _hear(self, event: Event) -> None:
-        if self._stop.is_set():
+        # Notes come while the engine cleans up, too: raising there would break that off.
+        if event.kind == "noted":
+            self._notes.append(event.message)
+        elif self._stop.is_set():
             raise JobStoppedError
+        else:
+            self._notes.clear()
         with self._lock:
             self.view = self.view.after(event)
 
-    def _end(self, **update: Any) -> None:
+    def _end(self, *, message: str, **update: Any) -> None:
+        # What was noted last is how things were left: which model is loaded again, or is not.
         with self._lock:
-            self._replace(**update)
+            self._replace(message="; ".join([message, *self._notes]), **update)
 
     def _replace(self, **update: Any) -> None:
         self.view = self.view.model_copy(update=update)
@@ -133,7 +143,9 @@ class Jobs:
         """
         known = self._newest_first()
         if not known:
-            raise RequestError("no job was started", hint="`test_context` and `infer` start one")
+            raise RequestError(
+                "no job was started", hint="`infer`, `test_context` or `test_all` do"
+            )
         for job in known:
             if job_id in {"", job.view.job_id}:
                 return job

@@ -14,10 +14,20 @@ from pydantic import Field
 
 from lmstrix.app import LMStrix
 from lmstrix.engine.catalogue import Query, parse_sort
+from lmstrix.engine.strategy import STRATEGIES, SearchSpace, open_strategy
+from lmstrix.plugins import InstalledStrategies
 from lmstrix.server.errors import explained
 from lmstrix.server.jobs import Job, Jobs, Work
+from lmstrix.server.parameters import (
+    DryRun,
+    ModelName,
+    ProofWord,
+    Threshold,
+    UnloadOthers,
+    Wait,
+    Words,
+)
 from lmstrix.server.views import JobKind, JobView, ModelPage, ModelSummary
-from lmstrix.values import Proof
 
 Answer = TypeVar("Answer")
 
@@ -27,18 +37,6 @@ POLL_S: Final = 0.05
 TELL_S: Final = 1.0
 """Seconds between two notes of progress, well under the ten after which hosts lose patience."""
 
-ModelName = Annotated[
-    str, Field(min_length=1, description="The model's key, or any part of it that no other has.")
-]
-Wait = Annotated[
-    float,
-    Field(
-        ge=0,
-        le=3_600,
-        description="Seconds to wait for the end before answering with a job to follow. Keep it "
-        "under the time your host allows a call, often 60.",
-    ),
-]
 JobAnswer = Annotated[CallToolResult, JobView]
 """A job's view; of a failed job, marked as an error whose text is the reason and the remedy."""
 
@@ -56,6 +54,7 @@ class Tools:
         return [
             _tool(self.list_models, "List models", reading),
             _tool(self.test_context, "Find a model's real context limit", working),
+            _tool(self.test_all, "Find the real context limits of all models", working),
             _tool(self.infer, "Run a model", working),
             _tool(self.job, "Follow or stop a job", working),
         ]
@@ -63,9 +62,7 @@ class Tools:
     async def list_models(  # noqa: PLR0913 - the arguments are the tool's interface
         self,
         *,
-        query: Annotated[
-            str, Field(description="Words to find in key, architecture, size or quantization.")
-        ] = "",
+        query: Words = "",
         tested: Annotated[
             Literal["any", "yes", "no"],
             Field(description="Only models for which a working context is known, or is not."),
@@ -126,43 +123,84 @@ class Tools:
         context: Annotated[
             int, Field(ge=0, description="Probe this one context, in tokens; 0 searches.")
         ] = 0,
-        proof: Annotated[
-            Literal["load", "answer", "fill"],
+        proof: ProofWord = "fill",
+        strategy: Annotated[
+            str,
             Field(
-                description="What a probe must show: that the model loads; answers a short "
-                "question; answers with its whole window filled."
+                description="How the next context is chosen: certify (by measured memory; hardly "
+                "a load fails), exact (to 1 024 tokens), climb (without memory readings), bisect, "
+                "or the name of one that is installed."
             ),
-        ] = "fill",
-        threshold: Annotated[
-            int,
-            Field(
-                ge=1,
-                description="No probe is larger than this, in tokens, until measurements say "
-                "that more is safe.",
-            ),
-        ] = 102_400,
+        ] = "certify",
+        threshold: Threshold = 102_400,
         force: Annotated[
             bool,
             Field(description="Also probe sizes at which an earlier probe was interrupted."),
         ] = False,
+        unload_others: UnloadOthers = False,
+        dry_run: DryRun = False,
         wait_s: Wait = 45,
     ) -> JobAnswer:
         """Find the largest context a model really holds on this machine, by loading and trying it.
 
-        Takes minutes and most of the memory. If it is not over after `wait_s` the answer is a
-        running job: follow it with `job`. It goes on until it ends, `job` cancels it or the
-        server exits; every probe is recorded as it ends, so that nothing is measured twice.
+        Takes minutes and most of the memory; with `unload_others`, a model that the user runs may
+        have to make room, and is loaded again afterwards. If it is not over after `wait_s` the
+        answer is a running job: follow it with `job`. It goes on until it ends, `job` cancels it
+        or the server exits. Every probe is recorded as it ends: a test that was broken off is
+        resumed by the same call, and a limit found under an older runtime is verified by one probe
+        before anything is searched.
         """
+        with explained():
+            refuse_unknown(strategy)
         found = await ask(partial(self._strix.resolve, model))
         work = partial(
             self._strix.test_context,
             found.key,
             context=context,
-            proof=Proof(proof),
+            proof=proof,
+            strategy=strategy,
             threshold=threshold,
             force=force,
+            unload_others=unload_others,
+            dry_run=dry_run,
         )
         return await self._run("test_context", work, ctx, wait_s)
+
+    async def test_all(  # noqa: PLR0913 - the arguments are the tool's interface
+        self,
+        *,
+        ctx: Context,
+        query: Words = "",
+        proof: ProofWord = "answer",
+        threshold: Threshold = 102_400,
+        retest: Annotated[
+            bool,
+            Field(description="Measure afresh, models included whose limits are known already."),
+        ] = False,
+        unload_others: UnloadOthers = False,
+        dry_run: DryRun = False,
+        wait_s: Wait = 45,
+    ) -> JobAnswer:
+        """Test every model that `query` finds, all of them by default, the smallest one first.
+
+        Takes minutes for each, up to hours in all, and most of the memory; `dry_run` tells
+        beforehand. The result has a report for each model that was tested, and `skipped` says why
+        others were not; one that fails does not stop the rest. With `unload_others`, a model that
+        the user runs may have to make room, and is loaded again afterwards. If it is not over after
+        `wait_s` the answer is a running job: follow it with `job`. Every probe is recorded as it
+        ends: the same call resumes what was broken off, and passes over what is done.
+        """
+        work = partial(
+            self._strix.test_all,
+            query=Query(query=query),
+            proof=proof,
+            strategy="certify",
+            threshold=threshold,
+            reset=retest,
+            unload_others=unload_others,
+            dry_run=dry_run,
+        )
+        return await self._run("test_all", work, ctx, wait_s)
 
     async def infer(  # noqa: PLR0913 - the arguments are the tool's interface
         self,
@@ -238,6 +276,17 @@ class Tools:
         return _answer(await follow(self._jobs.start(kind, work), ctx, wait_s))
 
 
+def refuse_unknown(strategy: str) -> None:
+    """Refuse a strategy that does not exist, and do so before the job's turn comes.
+
+    Raises:
+        RequestError: Nothing is called so; what there is stands in the hint.
+    """
+    others = InstalledStrategies()
+    if strategy not in {*STRATEGIES, *others}:  # else a foreign one would be begun, for nothing
+        open_strategy(strategy, SearchSpace(ceiling=1, granularity=1, threshold=1), others)
+
+
 async def ask(call: Callable[[], Answer]) -> Answer:
     """Return what `call` returns, which blocks: in a thread, given up if the caller gives up.
 
@@ -265,8 +314,8 @@ async def follow(job: Job, ctx: Context, wait_s: float) -> JobView:
     return job.view
 
 
-def _answer(view: JobView) -> CallToolResult:
-    failed = view.status == "failed"
+def _answer(whole: JobView) -> CallToolResult:
+    view, failed = whole.brief(), whole.status == "failed"
     text = view.error if failed and view.error else view.model_dump_json()
     return CallToolResult(
         content=[TextContent(text=text)],

@@ -5,10 +5,22 @@ from typing import Final, Literal, Self
 
 from pydantic import Field
 
-from lmstrix.values import Completion, Event, Model, Status, TestReport, Value
+from lmstrix.values import (
+    Completion,
+    Event,
+    Model,
+    Probe,
+    ReportList,
+    Status,
+    TestReport,
+    Value,
+)
 
-JobKind = Literal["test_context", "infer"]
+JobKind = Literal["test_context", "test_all", "infer"]
 JobStatus = Literal["queued", "running", "completed", "failed", "cancelled"]
+
+LONGEST: Final = 12_000
+"""Characters of a test's result, about 3 000 tokens; of a longer one, details are left out."""
 
 _PHASES: Final = frozenset({"loading", "loaded", "prefill", "decode"})
 """Events inside a probe, whose message does not say which one it is."""
@@ -37,12 +49,12 @@ class JobView(Value):
     status: JobStatus = Field(description="Call `job` again while it is queued or running.")
     done: float = Field(
         default=0,
-        description="Probes ended, a fraction counting the one that "
-        "runs; tokens generated for `infer`.",
+        description="Probes ended, a fraction counting the one that runs; models done with, for "
+        "`test_all`; tokens generated, for `infer`.",
     )
     total: float | None = Field(default=None, description="Of how many, at most; null: not known.")
     message: str = Field(default="", description="What it is doing, in one line.")
-    result: TestReport | Completion | JobList | None = Field(
+    result: TestReport | ReportList | Completion | JobList | None = Field(
         default=None, description="What came of it, once it is completed."
     )
     error: str | None = Field(default=None, description="Why it failed, and what to do about it.")
@@ -52,20 +64,42 @@ class JobView(Value):
         """Whether nothing more will happen."""
         return self.status in {"completed", "failed", "cancelled"}
 
+    def brief(self) -> Self:
+        """Return this view, short enough for a reader whose own context is limited."""
+        if not isinstance(self.result, TestReport | ReportList) or not _is_long(self.result):
+            return self
+        left_out = "details of some probes are left out here; `lmstrix history` has them"
+        return self.model_copy(
+            update={"result": _shortened(self.result), "message": f"{self.message}; {left_out}"}
+        )
+
     def after(self, event: Event) -> Self:
         """Return this view brought up to date with what the engine tells."""
         done, total = self.done, self.total
-        match event.kind:
-            case "planned" | "probe-started" | "probe-ended" | "finished":
+        match self.kind, event.kind:
+            case "test_all", "planned" | "finished" if event.model is None:
+                done, total = event.done or 0, event.total
+            case "test_context" | "infer", "planned" | "probe-started" | "probe-ended" | "finished":
                 done, total = event.done or done, event.total or total
-            case "prefill" if self.kind == "test_context" and event.done is not None:
+            case "test_context", "prefill" if event.done is not None:
                 done = floor(done) + _part(event)
-            case "decode" | "text" if self.kind == "infer":
+            case "infer", "decode" | "text":
                 done, total = event.done or done, event.total or total
-        message = event.message or self.message
-        if self.kind == "test_context" and event.kind in _PHASES and event.context is not None:
-            message = f"{event.context:,} tokens: {message}"
+            case _:
+                pass  # counts something else
+        message = self._told(event) if event.message else self.message
         return self.model_copy(update={"done": done, "total": total, "message": message})
+
+    def _told(self, event: Event) -> str:
+        """Return what `event` says, with the probe and the model that it is about."""
+        message = event.message
+        if self.kind == "infer":
+            return message
+        if event.kind in _PHASES and event.context is not None:
+            message = f"{event.context:,} tokens: {message}"
+        if self.kind == "test_all" and event.model is not None and event.model not in message:
+            message = f"{event.model}: {message}"
+        return message
 
 
 class ModelSummary(Value):
@@ -102,6 +136,44 @@ class ModelPage(Value):
     )
     total: int = Field(description="Models that match, on all pages.")
     next_offset: int | None = Field(description="`offset` of the next page, or null: no more.")
+
+
+def _is_long(result: TestReport | ReportList) -> bool:
+    return len(result.model_dump_json()) > LONGEST
+
+
+def _shortened(result: TestReport | ReportList) -> TestReport | ReportList:
+    """Return `result` with stairs in one probe of each report, or a batch of that one alone."""
+    if isinstance(result, TestReport):
+        return _with_stairs_once(result)
+    reports = tuple(map(_with_stairs_once, result.reports))
+    shorter = result.model_copy(update={"reports": reports})
+    if not _is_long(shorter):
+        return shorter
+    return result.model_copy(update={"reports": tuple(map(_with_one_probe, reports))})
+
+
+def _with_stairs_once(report: TestReport) -> TestReport:
+    deciding = _deciding(report)
+    probes = (p if p is deciding else _without_stairs(p) for p in report.probes)
+    return report.model_copy(update={"probes": tuple(probes)})
+
+
+def _with_one_probe(report: TestReport) -> TestReport:
+    deciding = _deciding(report)
+    probes = () if deciding is None else (_without_stairs(deciding),)
+    return report.model_copy(update={"probes": probes})
+
+
+def _without_stairs(probe: Probe) -> Probe:
+    return probe.model_copy(update={"stairs": ()})
+
+
+def _deciding(report: TestReport) -> Probe | None:
+    """Return the probe that proved most, or the last one if none proved anything."""
+    passed = [probe for probe in report.probes if probe.passed]
+    last = report.probes[-1] if report.probes else None
+    return max(passed, key=lambda probe: (probe.proof.strength, probe.requested), default=last)
 
 
 def _part(event: Event) -> float:
