@@ -9,11 +9,9 @@ from hypothesis import strategies as st
 
 from lmstrix.engine.strategy import (
     Bisect,
-    Descend,
     SearchSpace,
     Strategy,
     most_probes,
-    most_to_descend,
     open_strategy,
 )
 from lmstrix.errors import RequestError
@@ -143,34 +141,6 @@ def test_any_history_leads_to_the_same_sound_next_step(
     assert context == two.next_context() == one.next_context()
     assert (context is None) == bool(one.stopped_because)
     assert context is None or 1 <= context <= space.ceiling
-
-
-@given(
-    ceiling=TOKENS,
-    granularity=st.integers(1, 8_192),
-    floor=st.integers(1, 8_192),
-    short=st.integers(-1, 1 << 20),
-)
-def test_descent_brackets_any_hidden_limit_and_soonest_the_near_ones(
-    ceiling: int, granularity: int, floor: int, short: int
-) -> None:
-    """A window that cannot be filled is most often a little too large, and each one is dear."""
-    space = SearchSpace(ceiling=ceiling, granularity=granularity, threshold=ceiling, floor=floor)
-    hidden = ceiling - short
-
-    probes = play(Descend(space), hidden)
-
-    passed = max((probe.requested for probe in probes if probe.passed), default=0)
-    refuted = min((probe.requested for probe in probes if not probe.passed), default=None)
-    assert probes[0].requested == ceiling
-    assert len({probe.requested for probe in probes}) == len(probes) <= most_to_descend(space)
-    if refuted is None:
-        assert passed == ceiling
-    elif passed:
-        assert passed <= hidden < refuted <= passed + granularity
-        assert len(probes) <= 4 + 2 * (short // granularity + 1).bit_length()
-    else:
-        assert hidden < refuted == space.start
 
 
 @pytest.mark.parametrize("outcome", NEUTRAL)

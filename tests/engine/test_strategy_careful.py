@@ -258,6 +258,15 @@ def test_memory_and_interruption_count_at_once(outcome: Outcome) -> None:
     assert after(strategy, ended(4_096), ended(6_144, outcome)) is None
 
 
+def test_failure_that_its_probe_confirmed_is_not_confirmed_again() -> None:
+    """Each confirmation costs two loads."""
+    strategy = open_strategy("climb", UNTOLD)
+    crash = ended(6_144, Outcome.CRASHED).model_copy(update={"confirmed": True})
+
+    assert after(strategy, ended(4_096), crash) is None
+    assert strategy.stopped_because == "4,096 tokens passed, 6,144 tokens failed: crashed"
+
+
 def test_first_load_that_crashes_is_tried_once_more() -> None:
     """There is no size that works to show; a second failure is of the model, not of its context."""
     strategy = open_strategy("certify", SPACE)

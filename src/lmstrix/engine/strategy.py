@@ -10,9 +10,10 @@ Each strategy has a room of its own in `lmstrix.engine.strategies`; this is thei
 from collections.abc import Mapping
 from typing import Final
 
-from lmstrix.engine.strategies.bisect import Bisect, Descend
+from lmstrix.engine.strategies.bisect import Bisect
 from lmstrix.engine.strategies.certify import Certify
 from lmstrix.engine.strategies.climb import GROWTH, Climb
+from lmstrix.engine.strategies.descend import Descend
 from lmstrix.engine.strategies.exact import Exact
 from lmstrix.engine.strategies.space import OpenStrategy, SearchSpace, Strategy
 from lmstrix.errors import RequestError
@@ -87,9 +88,13 @@ def most_probes(space: SearchSpace, name: str = "bisect") -> int:
 
 
 def most_to_descend(space: SearchSpace) -> int:
-    """Return how many probes `Descend` takes at most."""
+    """Return how many probes `Descend` takes at most, if all goes as it should.
+
+    That is: whatever fails once fails again, for which two of three probes are there. Where every
+    failure is out of memory, it is a third of that, and one more.
+    """
     steps = len(space.grid(space.start, space.ceiling)).bit_length()
-    return 2 + 2 * steps
+    return max(3, 6 * steps)
 
 
 def _halvings(space: SearchSpace) -> int:

@@ -78,22 +78,6 @@ class Bisect:
         return grid[middle] if middle < len(grid) else top
 
 
-class Descend(Bisect):
-    """Begin at the ceiling, and go down in steps that double until one passes; then halve the gap.
-
-    For a ceiling that is expected to pass, where a miss is most often a near one and probes are
-    dear. The threshold is taken to have passed.
-    """
-
-    def _opening(self) -> int | None:
-        space, misses = self._space, len(self._failures)
-        if misses == 0:
-            return space.ceiling
-        step = space.granularity << (misses - 1)
-        lower = (space.ceiling - step) // space.granularity * space.granularity
-        return lower if lower > space.start else super()._opening()
-
-
 def inconclusive(probe: Probe) -> str:
     """Return why `probe` decided nothing."""
     if probe.outcome is Outcome.RESIZED:

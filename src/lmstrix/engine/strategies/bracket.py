@@ -1,9 +1,9 @@
 """What the probes of a search have shown: a bracket, doubts, and memory readings. Pure.
 
-A failure counts at once if it was out of memory or an interruption: those are not tried twice. Any
-other first leaves a doubt, for a server that hiccups fails at every size. A doubt is settled by
-showing that a size known to be good still works, and then trying the doubtful one again: a second
-failure counts, a pass clears it.
+A failure counts at once if it was out of memory or an interruption, for those are not tried twice,
+or if it was confirmed when it is told. Any other first leaves a doubt, for a server that hiccups
+fails at every size. A doubt is settled by showing that a size known to be good still works, and
+then trying the doubtful one again: a second failure counts, a pass clears it.
 
 Beyond that the latest evidence wins: a pass discards the failures and doubts at its context and
 below, a failure the passes at its context and above. What was discarded so is told in `notes`: it
@@ -76,7 +76,8 @@ class Bracket:
         if probe.outcome is Outcome.PASSED:
             self._pass(probe)
         elif probe.outcome.refutes:
-            self._fail(probe.requested, probe.outcome)
+            at_once = probe.confirmed or probe.outcome in _CERTAIN
+            self._fail(probe.requested, probe.outcome, at_once=at_once)
         else:
             self.inconclusive = inconclusive(probe)
 
@@ -104,11 +105,11 @@ class Bracket:
         else:
             self.readings.append(Reading(probe.effective or context, probe.memory_bytes))
 
-    def _fail(self, context: int, outcome: Outcome) -> None:
+    def _fail(self, context: int, outcome: Outcome, *, at_once: bool) -> None:
         if self.passed >= context:
             self._note(f"{self.passed:,} tokens passed before {context:,} failed")
         self._passes = {passed for passed in self._passes if passed < context}
-        if outcome in _CERTAIN or context in self._doubts:
+        if at_once or context in self._doubts:
             self.failures[context] = outcome
             self._doubts = {size: shown for size, shown in self._doubts.items() if size < context}
         elif self.refuted is None or context < self.refuted:
