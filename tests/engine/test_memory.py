@@ -7,9 +7,16 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from lmstrix.engine.memory import GIB, MemoryLine, Reading, reading_noise, reserve_bytes
+from lmstrix.engine.memory import (
+    GIB,
+    MemoryLine,
+    Reading,
+    reading_noise,
+    reserve_bytes,
+    spare_bytes,
+)
 from lmstrix.errors import RequestError
-from lmstrix.ports import Prior
+from lmstrix.ports import Accelerator, MachineMemory, Prior
 
 BUDGET = 16 * GIB
 NOISE = reading_noise(BUDGET)
@@ -199,3 +206,22 @@ def test_reserve_is_two_gib_or_a_twentieth_of_a_large_machine() -> None:
     """What is left to everything else."""
     assert reserve_bytes(8 * GIB) == 2 * GIB
     assert reserve_bytes(400 * GIB) == 20 * GIB
+
+
+@pytest.mark.parametrize(("available", "spare"), [(12, 10), (2, 0), (1, 0)])
+def test_what_is_free_less_the_reserve_can_be_spared(available: int, spare: int) -> None:
+    """Never less than nothing, however little is free."""
+    memory = MachineMemory(total=24 * GIB, available=available * GIB)
+
+    assert spare_bytes(memory) == spare * GIB
+
+
+def test_cards_add_what_is_free_on_them_less_a_twentieth() -> None:
+    """A card that is full adds nothing, and takes nothing away."""
+    cards = (
+        Accelerator(name="large", total=20 * GIB, free=11 * GIB),
+        Accelerator(name="full", total=20 * GIB, free=0),
+    )
+    memory = MachineMemory(total=24 * GIB, available=12 * GIB, accelerators=cards)
+
+    assert spare_bytes(memory) == (10 + 10) * GIB
