@@ -25,6 +25,7 @@ from lmstrix.values import (
     Probe,
     Proof,
     RecallScore,
+    Stair,
     Status,
 )
 
@@ -182,6 +183,37 @@ def test_fingerprint_with_which_nothing_works_does_not_hide_one_that_does(store:
     assert store.model().status is Status.TESTED
 
 
+def test_limits_are_told_of_each_fingerprint_and_the_newest_last(store: Store) -> None:
+    """What fits a load made now is chosen among them; none may hide another."""
+    store.registry.put_models("fake", [model(), model("n")])
+    store.end(store.begin(8_192))
+    store.end(store.begin(4_096, fingerprint=THERE), Outcome.OUT_OF_MEMORY, effective=None)
+    store.end(store.begin(2_048, fingerprint=None))
+    store.begin(1_024, fingerprint=THERE)
+
+    def told() -> list[tuple[Fingerprint | None, int | None]]:
+        limits = store.registry.limits_of("fake", "m")
+        return [(one.fingerprint, one.usable) for one in limits]
+
+    assert told() == [(HERE, 8_192), (THERE, None), (None, 2_048)]
+    store.end(store.begin(4_096))
+    assert told() == [(THERE, None), (None, 2_048), (HERE, 8_192)]
+    assert list(store.registry.limits_of("fake", "n")) == []
+    assert list(store.registry.limits_of("other", "m")) == []
+
+
+def test_failure_counts_once_it_has_come_back_or_was_confirmed(store: Store) -> None:
+    """Limits are the same in every store: by the definition, not by its own."""
+    store.registry.put_models("fake", [model()])
+    refuted = []
+    for confirmed in (False, False, True):
+        size = 2_048 if confirmed else 4_096
+        store.end(store.begin(size), Outcome.CRASHED, confirmed=confirmed)
+        refuted += [limits.refuted for limits in store.registry.limits_of("fake", "m")]
+
+    assert refuted == [None, 4_096, 2_048]
+
+
 def test_limits_follow_the_declared_context(store: Store) -> None:
     """A file may be replaced by one that claims more."""
     store.registry.put_models("fake", [model(declared=4_096)])
@@ -285,6 +317,19 @@ SCORES = st.none() | st.builds(
     found=st.integers(0, 40),
     positions=st.lists(st.floats(0, 1), max_size=5).map(tuple),
 )
+STAIRS = st.lists(
+    st.builds(
+        Stair,
+        depth=st.integers(1, 1 << 40),
+        prefilled=st.integers(0, 1 << 40),
+        ttft_s=SECONDS,
+        prefill_tps=SECONDS,
+        decode_tps=SECONDS,
+        memory_bytes=COUNTS,
+        recall=SCORES,
+    ),
+    max_size=3,
+).map(tuple)
 ENDS = st.fixed_dictionaries(
     {
         "outcome": st.sampled_from(Outcome),
@@ -297,6 +342,8 @@ ENDS = st.fixed_dictionaries(
         "decode_tps": SECONDS,
         "memory_bytes": st.none() | st.integers(0, 1 << 50),
         "recall": SCORES,
+        "stairs": STAIRS,
+        "confirmed": st.booleans(),
     }
 )
 
@@ -357,12 +404,20 @@ class StoresAgree(RuleBasedStateMachine):
         outcome=st.sampled_from(Outcome) | st.just(Outcome.PASSED),
         effective=st.none() | st.sampled_from([256, 512]),
         tps=SECONDS,
+        stairs=STAIRS,
     )
-    def end(self, outcome: Outcome, effective: int | None, tps: float | None) -> None:
+    def end(
+        self,
+        outcome: Outcome,
+        effective: int | None,
+        tps: float | None,
+        stairs: tuple[Stair, ...],
+    ) -> None:
         """Close the running probe."""
         assert self.running is not None
+        fields = {"effective": effective, "decode_tps": tps, "stairs": stairs}
         for store in self.stores:
-            store.end(self.running, outcome, effective=effective, decode_tps=tps)
+            store.end(self.running, outcome, **fields)
         self.running = None
 
     @precondition(lambda self: self.running is None)
@@ -395,7 +450,8 @@ class StoresAgree(RuleBasedStateMachine):
             for m in registry.models()
         ]
         here = [probe.id for probe in registry.probes(model="m", digest=HERE.digest)]
-        return probes, models, here, registry.get_note("last")
+        limits = [(model.key, list(registry.limits_of("fake", model.key))) for model in models]
+        return probes, models, here, limits, registry.get_note("last")
 
 
 TestStoresAgree = StoresAgree.TestCase

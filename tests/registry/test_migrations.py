@@ -13,7 +13,9 @@ from lmstrix.registry import FILE_NAME, SQLiteRegistry, migrations, open_registr
 from lmstrix.registry.migrations import APPLICATION_ID, MIGRATIONS, migrate, object_names
 from lmstrix.registry.opening import check
 from lmstrix.testing import FakeClock
-from lmstrix.values import Probe
+from lmstrix.values import Fingerprint, Limits, Model, Outcome, Probe
+
+HERE = Fingerprint(model="m", runtime="r 1", machine="x")
 
 
 @pytest.fixture
@@ -119,3 +121,101 @@ def test_file_that_is_being_created_is_not_taken_for_a_foreign_one(own_home: Pat
 
         assert check(path, reader) == 0
         assert marks(creator) == (APPLICATION_ID, len(MIGRATIONS))
+
+
+def lay_down_version_1(home: Path) -> Path:
+    """Write a registry as the first release did: its schema, its columns, its idea of a limit."""
+    home.mkdir()
+    path = home / FILE_NAME
+    model = Model(key="m", backend="fake", declared_context=16_384)
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("PRAGMA journal_mode = WAL")
+        migrate(db, MIGRATIONS[:1])
+        db.execute(
+            "INSERT INTO models VALUES ('fake', 'm', 16384, ?, '2030-01-01T12:00:00+00:00')",
+            (model.model_dump_json(exclude={"limits", "status"}),),
+        )
+        db.execute("INSERT INTO fingerprints VALUES (?, ?)", (HERE.digest, HERE.model_dump_json()))
+        for minute, (context, outcome) in enumerate([(16_384, "passed"), (8_192, "crashed")]):
+            db.execute(
+                """
+                INSERT INTO probes (
+                    backend, model, fingerprint, requested, effective, proof, outcome,
+                    started_at, ended_at, owner_pid, owner_start, owner_boot
+                ) VALUES ('fake', 'm', ?, ?, ?, 'fill', ?, ?, ?, 1, 0.0, '')
+                """,
+                (
+                    HERE.digest,
+                    context,
+                    context,
+                    outcome,
+                    f"2030-01-01T12:{minute:02}:00+00:00",
+                    f"2030-01-01T12:{minute:02}:30+00:00",
+                ),
+            )
+        limits = Limits(declared=16_384, loadable=16_384, answered=16_384, refuted=8_192)
+        db.execute(
+            "INSERT INTO limits VALUES ('fake', 'm', ?, 16384, 'tested', ?, 2)",
+            (HERE.digest, limits.model_dump_json()),
+        )
+    return path
+
+
+def test_file_of_the_first_release_is_read_whole(own_home: Path) -> None:
+    """What was measured for days is not measured again because of an update."""
+    lay_down_version_1(own_home)
+
+    with closing(open_registry(own_home, FakeClock())) as registry:
+        probes = registry.probes(model="m")
+
+        assert [(p.requested, p.outcome) for p in probes] == [
+            (16_384, Outcome.PASSED),
+            (8_192, Outcome.CRASHED),
+        ]
+        assert {(probe.stairs, probe.confirmed) for probe in probes} == {((), False)}
+
+
+def test_limits_derived_by_an_older_definition_are_derived_again(own_home: Path) -> None:
+    """A single crash no longer refutes; what is shown must be what the probes prove today."""
+    lay_down_version_1(own_home)
+
+    with closing(open_registry(own_home, FakeClock())) as registry:
+        [limits] = registry.limits_of("fake", "m")
+
+        assert (limits.usable, limits.refuted) == (16_384, None)
+        assert registry.verify() == []
+
+
+def test_limits_marked_by_another_process_are_derived_when_the_file_is_opened(
+    own_home: Path,
+) -> None:
+    """An older server that still runs writes its own idea of a limit, or an update was cut off."""
+    path = lay_down_version_1(own_home)
+    with closing(open_registry(own_home, FakeClock())):
+        pass
+    with closing(sqlite3.connect(path, isolation_level=None)) as older:
+        older.execute(
+            "INSERT OR REPLACE INTO limits "
+            "(backend, model, digest, declared, status, json, last_probe) "
+            "SELECT backend, model, digest, declared, status, ?, last_probe FROM limits",
+            (Limits(declared=16_384).model_dump_json(),),
+        )
+
+    with closing(open_registry(own_home, FakeClock())) as registry:
+        assert registry.verify() == []
+
+
+def test_row_that_is_not_understood_does_not_hold_up_an_update(own_home: Path) -> None:
+    """One bad row must not cost the others; `verify` names it."""
+    path = lay_down_version_1(own_home)
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute(
+            "INSERT INTO probes (backend, model, requested, proof, outcome, started_at, ended_at, "
+            "owner_pid, owner_start, owner_boot) "
+            "VALUES ('fake', 'n', 1, 'hunch', 'passed', 'now', 'now', 1, 0.0, '')"
+        )
+        db.execute("INSERT INTO limits VALUES ('fake', 'n', NULL, NULL, 'tested', '{}', 3)")
+
+    with closing(open_registry(own_home, FakeClock())) as registry:
+        assert [limits.usable for limits in registry.limits_of("fake", "m")] == [16_384]
+        assert any("`n`" in line for line in registry.verify())

@@ -127,5 +127,16 @@ def _keep_stairs(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE probes ADD COLUMN confirmed INTEGER NOT NULL DEFAULT 0")
 
 
-MIGRATIONS: tuple[Migration, ...] = (_create, _keep_stairs)
+def _mark_outdated_limits(db: sqlite3.Connection) -> None:
+    """Mark the limits whose definition has changed since they were derived.
+
+    Deriving is left to whoever opens the file: a step must not depend on code that goes on
+    changing. A later change of the definition needs a step that sets the mark again. The mark is
+    the default, so that an older LMStrix that still runs leaves marked what it derives.
+    """
+    db.execute("ALTER TABLE limits ADD COLUMN outdated INTEGER NOT NULL DEFAULT 1")
+    db.execute("CREATE INDEX outdated_limits ON limits (last_probe) WHERE outdated")
+
+
+MIGRATIONS: tuple[Migration, ...] = (_create, _keep_stairs, _mark_outdated_limits)
 """Every step, in order; the schema version is their number."""

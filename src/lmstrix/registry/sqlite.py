@@ -13,10 +13,12 @@ reads a thousand rows, however many probes there are.
 import sqlite3
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
+
+from pydantic import ValidationError
 
 from lmstrix.engine.limits import derive_limits, status_of
 from lmstrix.errors import RegistryError
@@ -64,6 +66,7 @@ class SQLiteRegistry:
         self._owner = Owner.current()
         self._lock = threading.RLock()
         self._db = open_database(path, busy_timeout_s=busy_timeout_s)
+        self._derive_outdated()
 
     def put_models(self, backend: str, models: Sequence[Model]) -> None:
         """Make `models` the ones known for `backend`; probes of others are kept."""
@@ -73,7 +76,7 @@ class SQLiteRegistry:
             db.execute("DELETE FROM models WHERE backend = ?", (backend,))
             db.executemany(_PUT_MODEL, rows)
             # A file may declare another context than when it was tested.
-            for row in db.execute(_OUTDATED_LIMITS).fetchall():
+            for row in db.execute(_REDECLARED).fetchall():
                 _store_limits(db, Subject(*row))
 
     def models(self) -> Sequence[Model]:
@@ -209,6 +212,17 @@ class SQLiteRegistry:
         if stored == derived:
             return []
         return [f"{where}: the stored limits are not what its probes prove"]
+
+    def _derive_outdated(self) -> None:
+        """Derive the limits again whose definition has changed since they were stored."""
+        with self._reading() as db:
+            # Nearly always there are none, and then a reader need not wait for writers.
+            if db.execute(_OUTDATED).fetchone() is None:
+                return
+        with self._writing() as db:
+            for row in db.execute(_OUTDATED).fetchall():
+                with suppress(ValidationError):  # `verify` tells of rows that are not understood
+                    _store_limits(db, Subject(*row))
 
     def _read(self, row: sqlite3.Row) -> Probe:
         probe = read_probe(row, row["fingerprint_json"])
@@ -357,9 +371,12 @@ UNION SELECT backend, model, digest FROM limits
 """
 
 _PUT_LIMITS = """
-INSERT OR REPLACE INTO limits (backend, model, digest, declared, status, json, last_probe)
-VALUES (?, ?, ?, ?, ?, ?, ?)
+INSERT OR REPLACE INTO limits (
+    backend, model, digest, declared, status, json, last_probe, outdated
+) VALUES (?, ?, ?, ?, ?, ?, ?, 0)
 """
+
+_OUTDATED = "SELECT backend, model, digest FROM limits WHERE outdated"
 
 _LIMITS = """
 SELECT declared, status, json, last_probe FROM limits
@@ -368,7 +385,7 @@ WHERE backend = :backend AND model = :model AND ifnull(digest, '') = ifnull(:dig
 
 _LIMITS_OF = "SELECT json FROM limits WHERE backend = ? AND model = ? ORDER BY last_probe"
 
-_OUTDATED_LIMITS = """
+_REDECLARED = """
 SELECT l.backend, l.model, l.digest
 FROM limits l JOIN models m ON m.backend = l.backend AND m.key = l.model
 WHERE m.declared IS NOT l.declared
