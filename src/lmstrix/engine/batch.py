@@ -19,7 +19,7 @@ def run_tests(models: Sequence[Model], plan: TestPlan, bench: Bench) -> ReportLi
     """Test `models` as `plan` says; the reports come in the order in which models were begun.
 
     A report is told as `finished` after each pass over its model; the last one stands. How many of
-    how many models are done is told by events without a model: one `planned`, then some `finished`.
+    how many models are done is told as `finished` too, of no model, at the start and from then on.
 
     Models that make embeddings, that declare less than the one context asked for, or for which the
     same was found out before, are skipped, unless `plan.reset` wants the last ones tested again.
@@ -87,8 +87,7 @@ class _Batch:
         self.total = len(tests)
         if tests:
             forecast = total([test.admission.forecast for test in tests])
-            message = f"models to test: {len(tests)}; {describe(forecast)}"
-            self._tell(Event(kind="planned", message=message, forecast=forecast))
+            self._tell(describe(forecast))
 
     def take(self, step: Callable[[ContextTest], None], test: ContextTest) -> None:
         """Take one step of a test; what goes wrong with it is a reason to leave it there."""
@@ -127,12 +126,12 @@ class _Batch:
     def _end(self, key: str) -> None:
         if key not in self.done:
             self.done.add(key)
-            message = f"{len(self.done)} of {self.total} models done"
-            self._tell(Event(kind="finished", message=message))
+            self._tell("the rest goes on" if len(self.done) < self.total else "that was all")
 
-    def _tell(self, event: Event) -> None:
-        counted = {"done": len(self.done), "total": self.total}
-        self.bench.on_event(event.model_copy(update=counted))
+    def _tell(self, message: str) -> None:
+        done, total = len(self.done), self.total
+        message = f"{done} of {total} models done: {message}"
+        self.bench.on_event(Event(kind="finished", done=done, total=total, message=message))
 
     def _skip(self, key: str, reason: str) -> None:
         self.skipped.append(Skipped(model=key, reason=reason))

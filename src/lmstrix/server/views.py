@@ -77,7 +77,7 @@ class JobView(Value):
         """Return this view brought up to date with what the engine tells."""
         done, total = self.done, self.total
         match self.kind, event.kind:
-            case "test_all", "planned" | "finished" if event.model is None:
+            case "test_all", "finished" if event.model is None:
                 done, total = event.done or 0, event.total
             case "test_context" | "infer", "planned" | "probe-started" | "probe-ended" | "finished":
                 done, total = event.done or done, event.total or total
@@ -143,14 +143,14 @@ def _is_long(result: TestReport | ReportList) -> bool:
 
 
 def _shortened(result: TestReport | ReportList) -> TestReport | ReportList:
-    """Return `result` with stairs in one probe of each report, or a batch of that one alone."""
+    """Return `result` with stairs in one probe of each report; or a batch, hardly with probes."""
     if isinstance(result, TestReport):
         return _with_stairs_once(result)
     reports = tuple(map(_with_stairs_once, result.reports))
     shorter = result.model_copy(update={"reports": reports})
     if not _is_long(shorter):
         return shorter
-    return result.model_copy(update={"reports": tuple(map(_with_one_probe, reports))})
+    return result.model_copy(update={"reports": tuple(map(_with_what_failed, reports))})
 
 
 def _with_stairs_once(report: TestReport) -> TestReport:
@@ -159,10 +159,10 @@ def _with_stairs_once(report: TestReport) -> TestReport:
     return report.model_copy(update={"probes": tuple(probes)})
 
 
-def _with_one_probe(report: TestReport) -> TestReport:
-    deciding = _deciding(report)
-    probes = () if deciding is None else (_without_stairs(deciding),)
-    return report.model_copy(update={"probes": probes})
+def _with_what_failed(report: TestReport) -> TestReport:
+    # The limits say what a model can; only the last probe says why it can do nothing.
+    failed = report.probes[-1:] if report.status is not Status.TESTED else ()
+    return report.model_copy(update={"probes": tuple(map(_without_stairs, failed))})
 
 
 def _without_stairs(probe: Probe) -> Probe:
