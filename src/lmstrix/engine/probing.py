@@ -4,18 +4,15 @@ A failure is what a probe is for, so it is a value here: every error of the runt
 outcome. What the caller raises from `on_event` is none: it propagates, once the copy is unloaded.
 """
 
-from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
 
+from lmstrix.engine.climbing import Window, fill, recall
 from lmstrix.engine.events import OnEvent
-from lmstrix.engine.questions import (
-    SLACK,
-    Question,
-    answer_reserve,
-    answer_tokens,
-    fitted_question,
-    short_question,
-)
+from lmstrix.engine.filler import Document
+from lmstrix.engine.questions import OwnQuestion, Question, ask, short_questions
+from lmstrix.engine.verdicts import Verdict, graded
 from lmstrix.errors import (
     BackendUnavailableError,
     GenerationError,
@@ -33,7 +30,7 @@ from lmstrix.ports import (
     Sampling,
     Tick,
 )
-from lmstrix.values import Event, LoadConfig, Model, Outcome, Probe, Proof
+from lmstrix.values import Event, LoadConfig, Model, Outcome, Probe, Proof, Stair
 
 ROUNDING: Final = 256
 """llama.cpp rounds a context up to a multiple of this; so much more than asked is no resizing."""
@@ -45,15 +42,32 @@ _KINDS: Final[dict[Phase, Literal["loading", "prefill", "decode"]]] = {
 }
 
 
+def unwatched() -> str | None:
+    """Return None: nobody watches the machine."""
+    return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """What the probes of one test have in common. The budget is in bytes, times in seconds."""
+    """What the probes of one test have in common. The budget is in bytes, times in seconds.
+
+    Attributes:
+        document: What windows are filled with.
+        question: What the user wants asked instead of our own questions, except for recall.
+        min_tps: A window is not read on if its first stair generates slower than this.
+        watch: Asked at every sign of life; words that it returns say what the machine suffers
+            from, and the probe is stopped.
+    """
 
     model: Model
     config: LoadConfig
     budget_bytes: int | None
     timeout_s: float
     stall_s: float
+    document: Document = "prose"
+    question: OwnQuestion | None = None
+    min_tps: float | None = None
+    watch: Callable[[], str | None] = unwatched
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,9 +78,8 @@ class Tried:
     lost: BackendUnavailableError | None = None
 
 
-class _Verdict(NamedTuple):
-    outcome: Outcome
-    detail: str | None = None
+class _SufferingError(Exception):
+    """The machine suffers, and the probe must end now; the message says from what."""
 
 
 def run_probe(
@@ -74,22 +87,23 @@ def run_probe(
 ) -> Tried:
     """Make `probe`, which is open, and return it with its end.
 
-    A `fill` first asks a short question, which also shows whether the model is better asked through
-    its template or raw. Its window counts as filled only if the runtime reports exactly the tokens
-    that were counted beforehand: fewer were truncated; of more, or of no report, nothing can be
-    said (`unknown`). Whatever is loaded here is unloaded here.
+    An answer is proved by two of three short questions. A `fill` and a `recall` ask them first,
+    which also shows whether the model is better asked through its template or raw; then they read
+    the window stair by stair, as `climbing` says. Whatever is loaded here is unloaded here.
     """
     attempt = _Attempt(probe, trial, backend, on_event)
     lost = None
     try:
         verdict = attempt.run()
     except (ModelLoadError, GenerationError) as error:
-        verdict = _Verdict(Outcome(error.outcome), error.detail or str(error))
+        verdict = Verdict(Outcome(error.outcome), error.detail or str(error))
     except PromptTooLongError as error:
         verdict = attempt.too_long(error)
     except BackendUnavailableError as error:
-        verdict, lost = _Verdict(Outcome.UNAVAILABLE, str(error)), error
-    end = {"outcome": verdict.outcome, "detail": verdict.detail, "ended_at": clock.now()}
+        verdict, lost = Verdict(Outcome.UNAVAILABLE, str(error)), error
+    except _SufferingError as error:
+        verdict = Verdict(Outcome.OUT_OF_MEMORY, f"stopped by LMStrix: {error}")
+    end = {**verdict._asdict(), "ended_at": clock.now()}
     return Tried(probe=Probe.model_validate({**dict(probe), **attempt.found, **end}), lost=lost)
 
 
@@ -97,14 +111,14 @@ class _Attempt:
     """A probe under way. What was read so far is in `found`, and outlives a failure."""
 
     def __init__(self, probe: Probe, trial: Trial, backend: Backend, on_event: OnEvent) -> None:
-        self.found: dict[str, float | None] = {}
+        self.found: dict[str, Any] = {}
         self._probe = probe
         self._trial = trial
         self._backend = backend
         self._on_event = on_event
         self._seed = probe.id or 0
 
-    def run(self) -> _Verdict:
+    def run(self) -> Verdict:
         trial = self._trial
         request = LoadRequest(
             context=self._probe.requested,
@@ -118,66 +132,85 @@ class _Attempt:
         finally:
             copy.unload()
 
-    def too_long(self, error: PromptTooLongError) -> _Verdict:
+    def too_long(self, error: PromptTooLongError) -> Verdict:
         """Return what it means that the runtime refused a prompt which should have fitted."""
         said = self.found["effective"]
-        if said is not None and error.context < said:
-            return _Verdict(Outcome.TRUNCATED, f"{said:,} tokens loaded; {error}")
-        return _Verdict(Outcome.UNKNOWN, str(error))
+        if error.context < said:
+            return Verdict(Outcome.TRUNCATED, f"{said:,} tokens loaded; {error}")
+        return Verdict(Outcome.UNKNOWN, str(error))
 
-    def _examine(self, copy: Loaded) -> _Verdict:
+    def _examine(self, copy: Loaded) -> Verdict:
         requested = self._probe.requested
         self.found.update(
             effective=copy.context, load_s=copy.load_s, memory_bytes=copy.memory_bytes()
         )
         self._tell("loaded", f"loaded at {copy.context:,} tokens")
         if not requested <= copy.context < requested + ROUNDING:
-            return _Verdict(Outcome.RESIZED, f"loaded at {copy.context:,} tokens")
+            return Verdict(Outcome.RESIZED, f"loaded at {copy.context:,} tokens")
         if self._probe.proof is Proof.LOAD:
-            return _Verdict(Outcome.PASSED)
+            return Verdict(Outcome.PASSED)
         return self._question(copy)
 
-    def _question(self, copy: Loaded) -> _Verdict:
-        question, generation, verdict = self._ask_briefly(copy)
-        if self._probe.proof is Proof.ANSWER or verdict.outcome is not Outcome.PASSED:
-            self._keep(copy, generation)
+    def _question(self, copy: Loaded) -> Verdict:
+        chat, verdict = self._ask_briefly(copy)
+        if self._probe.proof is Proof.ANSWER or not verdict.passed:
             return verdict
-        return self._fill(copy, chat=question.prompt.chat)
-
-    def _ask_briefly(self, copy: Loaded) -> tuple[Question, Generation, _Verdict]:
-        asked = []
-        for chat in (True, False) if copy.has_chat_template else (False,):
-            question = short_question(self._seed, chat=chat)
-            generation = self._ask(copy, question)
-            asked.append((question, generation, _graded(question, generation)))
-            if asked[-1][2].outcome is Outcome.PASSED:
-                break
-        return asked[-1]
-
-    def _fill(self, copy: Loaded, *, chat: bool) -> _Verdict:
         # Rounding may load more than the model declares; filling that would ask too much of it.
-        window = min(copy.context, self._trial.model.declared_context or copy.context)
-        budget = window - answer_reserve(chat=chat)
+        window = Window(
+            tokens=min(copy.context, self._trial.model.declared_context or copy.context),
+            seed=self._seed,
+            document=self._trial.document,
+            question=self._own,
+            min_tps=self._trial.min_tps,
+        )
+        climb = recall if self._probe.proof is Proof.RECALL else fill
+        return climb(_Reader(copy, self), window, chat=chat, on_stairs=self._keep_stairs)
 
-        def count_tokens(prompt: Prompt) -> int:
-            self._tell("prefill", f"writing {budget:,} tokens of text")
-            return copy.count_tokens(prompt)
+    @property
+    def _own(self) -> OwnQuestion | None:
+        return None if self._probe.proof is Proof.RECALL else self._trial.question
 
-        question, tokens = fitted_question(count_tokens, budget, seed=self._seed, chat=chat)
-        if not budget - SLACK <= tokens <= budget:
-            return _Verdict(Outcome.UNKNOWN, f"{budget:,} tokens to fill, the text has {tokens:,}")
-        generation = self._ask(copy, question)
-        self._keep(copy, generation)
-        return _filled(question, generation, tokens)
+    def _ask_briefly(self, copy: Loaded) -> tuple[bool, Verdict]:
+        """Return whether to ask through the template, and whether short questions are answered."""
+        if self._own is not None:
+            chat = copy.has_chat_template
+            return chat, self._majority(copy, iter([ask("", self._own, chat=chat)]), needed=1)
+        if copy.has_chat_template:
+            verdict = self._majority(copy, short_questions(self._seed, chat=True))
+            if verdict.passed:
+                return True, verdict
+        return False, self._majority(copy, short_questions(self._seed, chat=False))
 
-    def _ask(self, copy: Loaded, question: Question) -> Generation:
-        most = answer_tokens(chat=question.prompt.chat)
+    def _majority(self, copy: Loaded, questions: Iterator[Question], *, needed: int = 2) -> Verdict:
+        """Ask until so many answers are right, or so many wrong."""
+        tally = {True: 0, False: 0}
+        while True:
+            question = next(questions)
+            generation = self.ask(copy, question)
+            self._keep(copy, generation)
+            verdict = graded(question, generation)
+            tally[verdict.passed] += 1
+            if tally[verdict.passed] == needed:
+                return verdict
+
+    def ask(self, copy: Loaded, question: Question, *, of: int | None = None) -> Generation:
+        """Return the answer of `copy`; progress in reading is told as a part of `of` tokens."""
+
+        def relay(tick: Tick) -> None:
+            reads = of is not None and tick.phase == "prefill" and tick.done is not None
+            self._relay(replace(tick, total=of) if reads else tick)
+
         return copy.complete(
             question.prompt,
-            Sampling(max_tokens=most, temperature=0.0, seed=0),
+            Sampling(max_tokens=question.answer_tokens, temperature=0.0, seed=0),
             stall_s=self._trial.stall_s,
-            on_tick=self._relay,
+            on_tick=relay,
         )
+
+    def count(self, copy: Loaded, prompt: Prompt) -> int:
+        """Return the tokens of `prompt`."""
+        self._tell("prefill", "writing the text")
+        return copy.count_tokens(prompt)
 
     def _keep(self, copy: Loaded, generation: Generation) -> None:
         self.found.update(
@@ -188,7 +221,21 @@ class _Attempt:
             memory_bytes=copy.memory_bytes(),
         )
 
+    def _keep_stairs(self, stairs: Sequence[Stair]) -> None:
+        last = stairs[-1]
+        self.found.update(
+            stairs=tuple(stairs),
+            recall=last.recall,
+            prompt_tokens=last.depth,
+            ttft_s=last.ttft_s,
+            prefill_tps=last.depth / last.ttft_s if last.ttft_s else None,
+            decode_tps=last.decode_tps,
+            memory_bytes=last.memory_bytes,
+        )
+
     def _relay(self, tick: Tick) -> None:
+        if trouble := self._trial.watch():
+            raise _SufferingError(trouble)
         self._tell(_KINDS[tick.phase], _message(tick), tick.done, tick.total)
 
     def _tell(
@@ -210,26 +257,21 @@ class _Attempt:
         )
 
 
-def _graded(question: Question, generation: Generation) -> _Verdict:
-    if not generation.text.strip():
-        return _Verdict(Outcome.NO_ANSWER)
-    if question.fact.is_in(generation.text):
-        return _Verdict(Outcome.PASSED)
-    said = generation.text.strip()[:80]
-    return _Verdict(Outcome.WRONG_ANSWER, f"asked for {question.fact.code}, answered: {said}")
+class _Reader:
+    """The copy under probe, as `climbing` sees it."""
 
+    def __init__(self, copy: Loaded, attempt: _Attempt) -> None:
+        self._copy = copy
+        self._attempt = attempt
+        self.memory_bytes = copy.memory_bytes
 
-def _filled(question: Question, generation: Generation, tokens: int) -> _Verdict:
-    seen = generation.prompt_tokens
-    if seen is not None and seen < tokens:
-        return _Verdict(Outcome.TRUNCATED, f"{tokens:,} tokens sent, {seen:,} read")
-    verdict = _graded(question, generation)
-    if verdict.outcome is Outcome.PASSED and seen != tokens:
-        told = "no count" if seen is None else f"{seen:,} read"
-        return _Verdict(
-            Outcome.UNKNOWN, f"{tokens:,} tokens sent, {told}: a cut cannot be excluded"
-        )
-    return verdict
+    def count_tokens(self, prompt: Prompt) -> int:
+        """Return the tokens of `prompt`."""
+        return self._attempt.count(self._copy, prompt)
+
+    def ask(self, question: Question, *, of: int | None = None) -> Generation:
+        """Return the answer to `question`."""
+        return self._attempt.ask(self._copy, question, of=of)
 
 
 def _message(tick: Tick) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, takewhile
 
 from lmstrix.engine.memory import reserve_bytes, spare_bytes
 from lmstrix.errors import (
@@ -53,6 +53,7 @@ class FakeLoaded:
         self.context = context
         self.load_s: float | None = LOAD_S
         self._backend = backend
+        self._read: Prompt | None = None
 
     @property
     def has_chat_template(self) -> bool:
@@ -79,19 +80,31 @@ class FakeLoaded:
         if asked >= room:
             raise PromptTooLongError(prompt_tokens=asked, context=room)
         seen = min(asked, self.model.sees or asked)
-        self._prefill(seen, on_tick)
+        cached = self._cached(prompt) if seen == asked else 0
+        self._prefill(cached, seen, on_tick)
         fate = self.model.fate(self.context, seen)
         self._fail(fate, stall_s)
-        text = prompt.text if seen == asked else "".join(pieces(prompt.text)[asked - seen :])
-        return self._say(self._words(text, fate), seen, sampling, on_tick)
+        self._read = prompt if seen == asked else None
+        known = pieces(prompt.text)[asked - seen :][-(self.model.remembers or seen) :]
+        return self._say(self._words("".join(known), fate), seen, cached, sampling, on_tick)
 
     def unload(self) -> None:
         """Release the copy."""
         self._backend.release(self.identifier)
 
-    def _prefill(self, tokens: int, on_tick: OnTick | None) -> None:
-        for done in (0, tokens // 2, tokens):
-            self._backend.clock.advance(tokens / 3 / PREFILL_TPS)
+    def _cached(self, prompt: Prompt) -> int:
+        """Return how many tokens `prompt` begins with that the last one began with too."""
+        last = self._read
+        if last is None or (last.chat, last.system) != (prompt.chat, prompt.system):
+            return 0
+        alike = zip(pieces(last.text), pieces(prompt.text), strict=False)
+        common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], alike))
+        # The last token is read again in any case: something must come of it.
+        return min(len(pieces(prompt.system)) + 1 + common, count_pieces(prompt) - 1)
+
+    def _prefill(self, cached: int, tokens: int, on_tick: OnTick | None) -> None:
+        for done in (cached, (cached + tokens) // 2, tokens):
+            self._backend.clock.advance((tokens - cached) / 3 / PREFILL_TPS)
             if on_tick is not None:
                 on_tick(Tick(phase="prefill", done=done, total=tokens))
 
@@ -109,7 +122,7 @@ class FakeLoaded:
         return " It is 1000001." if fate is Outcome.WRONG_ANSWER else self.model.reply(text)
 
     def _say(
-        self, answer: str, seen: int, sampling: Sampling, on_tick: OnTick | None
+        self, answer: str, seen: int, cached: int, sampling: Sampling, on_tick: OnTick | None
     ) -> Generation:
         for stop in sampling.stop:
             answer = answer.split(stop, maxsplit=1)[0]
@@ -125,8 +138,8 @@ class FakeLoaded:
             prompt_tokens=seen if self.model.counts_prompt else None,
             completion_tokens=len(said),
             stop_reason="stop" if whole else "length" if room == sampling.max_tokens else "context",
-            cached_tokens=0,
-            ttft_s=seen / PREFILL_TPS,
+            cached_tokens=cached,
+            ttft_s=(seen - cached) / PREFILL_TPS,
             prefill_tps=PREFILL_TPS,
             decode_tps=DECODE_TPS,
         )

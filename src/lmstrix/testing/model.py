@@ -11,8 +11,9 @@ from lmstrix.values import Model, Outcome
 # A word is cut every six letters and a number every three digits: like a real tokenizer, tokens
 # do not map to words one to one, and joining two texts may change the count by a token or two.
 _PIECE: Final = re.compile(r" ?[^\W\d_]{1,6}|\d{1,3}|\s|.", re.DOTALL)
-_FACT: Final = re.compile(r"The access code of the (\w+) is (\d{7})")
-_ASKED: Final = re.compile(r"access code of the (\w+)\b(?! is \d)")
+_SUBJECT: Final = r"access code of the ([a-z]+(?: [a-z]+)?)"
+_FACT: Final = re.compile(rf"The {_SUBJECT} is (\d{{7}})")
+_ASKED: Final = re.compile(rf"{_SUBJECT}(?:\?| is(?! \d))")
 TEMPLATE_TOKENS: Final = 7
 """What the fake chat template adds to a prompt, in tokens; a raw prompt gets one for its start."""
 
@@ -60,6 +61,8 @@ class FakeModel:
     """Longest prompt that a copy survives; a longer one crashes it."""
     understands: int | None = None
     """Longest prompt that is answered rightly."""
+    remembers: int | None = None
+    """A fact told farther than so many tokens from the end of the prompt is not found."""
     sees: int | None = None
     """Longest prompt that is not cut, silently, at its start."""
     fails_load: Mapping[int, Outcome] = field(default_factory=dict)

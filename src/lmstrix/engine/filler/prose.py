@@ -1,19 +1,9 @@
-"""Filler: endless plain prose, the same for the same seed. Pure.
+"""Prose: what happened to whom, where and when. A few hundred words in a few sentence shapes."""
 
-It must look like text to a tokenizer and to a model: a few hundred words in a few dozen sentence
-shapes, so that no two windows are alike and nothing repeats often enough to be skipped. It holds
-no digits, so that a number in an answer can only come from a fact.
-"""
-
-import random
-import re
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal
+from typing import Final
 
-Document = Literal["prose", "code", "technical"]
-"""Kinds of text."""
-
-_WORDS: Final[Mapping[str, Sequence[str]]] = {
+WORDS: Final[Mapping[str, Sequence[str]]] = {
     name: text.split()
     for name, text in {
         "who": """baker captain carpenter clerk cook doctor driver editor farmer fisherman gardener
@@ -48,7 +38,7 @@ _WORDS: Final[Mapping[str, Sequence[str]]] = {
             salt silence silk snow sugar timber time trade travel truth water weather wine wool""",
     }.items()
 }
-_SHAPES: Final = (
+SHAPES: Final[Sequence[str]] = (
     "The {quality} {who} {did} a {thing} near the {place}.",
     "In the {time}, the {who} {did} the {quality} {thing} {how}.",
     "Nobody at the {place} knew why the {who} {did} that {thing}.",
@@ -66,38 +56,3 @@ _SHAPES: Final = (
     "The {thing} belonged to the {who}; the {place}, to nobody.",
     "Some preferred {matter}, but most of them had come for the {thing}.",
 )
-_SLOT: Final = re.compile(r"\{(\w+)\}")
-_BEFORE_VOWEL: Final = re.compile(r"\b([Aa]) (?=[aeiou])")
-
-
-class Filler:
-    """An endless run of words, the same for the same seed."""
-
-    def __init__(self, seed: int) -> None:
-        self._random = random.Random(seed)  # noqa: S311 - repeatable on purpose, and no secret
-        self._sentences: list[str] = []
-        self._words = 0
-
-    def sentences(self, words: int) -> list[str]:
-        """Return the first `words` words, in sentences; the last one is cut where they end."""
-        while self._words < words:
-            sentence = self._next()
-            self._sentences.append(sentence)
-            self._words += len(sentence.split())
-        told, left = [], words
-        for sentence in self._sentences:
-            if left <= 0:
-                break
-            told.append(_first_words(sentence, left))
-            left -= len(sentence.split())
-        return told
-
-    def _next(self) -> str:
-        shape = self._random.choice(_SHAPES)
-        sentence = _SLOT.sub(lambda slot: self._random.choice(_WORDS[slot[1]]), shape)
-        return _BEFORE_VOWEL.sub(r"\1n ", sentence)
-
-
-def _first_words(sentence: str, count: int) -> str:
-    words = sentence.split()
-    return sentence if count >= len(words) else " ".join(words[:count]).rstrip(",;.") + "."
