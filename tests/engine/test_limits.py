@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lmstrix.engine.limits import derive_limits, recall_limit, status_of
+from lmstrix.engine.limits import derive_limits, status_of
+from lmstrix.engine.recall import recall_limit
 from lmstrix.values import (
     Evidence,
     Fingerprint,

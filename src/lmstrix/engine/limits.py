@@ -41,7 +41,8 @@ from math import inf
 from statistics import linear_regression
 from typing import Final
 
-from lmstrix.values import Evidence, Fingerprint, Limits, Outcome, Probe, Proof, Stair, Status
+from lmstrix.engine.recall import recall_limit
+from lmstrix.values import Evidence, Fingerprint, Limits, Outcome, Probe, Proof, Status
 
 _ROUNDING: Final = 256
 _CERTAIN: Final = frozenset({Outcome.OUT_OF_MEMORY, Outcome.INTERRUPTED})
@@ -223,14 +224,3 @@ def _bytes_per_token(ended: Iterable[Probe]) -> float | None:
     contexts, memory = zip(*max(lines, key=len), strict=True)
     slope = linear_regression(contexts, memory).slope
     return slope if slope >= 0 else None
-
-
-_ENOUGH: Final = 0.85
-
-
-def recall_limit(stairs: Sequence[Stair]) -> int | None:
-    """Return the largest depth at which nearly as many facts were found as at the first."""
-    found = [(stair.depth, stair.recall.found) for stair in stairs if stair.recall is not None]
-    if not found or not found[0][1]:
-        return None
-    return max(depth for depth, facts in found if facts >= _ENOUGH * found[0][1])
