@@ -52,7 +52,26 @@ async def test_tools_have_the_arguments_of_the_contract(tools: dict[str, Tool]) 
             "detail",
             "refresh",
         ],
-        "test_context": ["model", "context", "proof", "threshold", "force", "wait_s"],
+        "test_context": [
+            "model",
+            "context",
+            "proof",
+            "strategy",
+            "threshold",
+            "force",
+            "unload_others",
+            "dry_run",
+            "wait_s",
+        ],
+        "test_all": [
+            "query",
+            "proof",
+            "threshold",
+            "retest",
+            "unload_others",
+            "dry_run",
+            "wait_s",
+        ],
         "infer": [
             "model",
             "prompt",
@@ -72,8 +91,20 @@ async def test_defaults_are_those_of_the_contract(tools: dict[str, Tool]) -> Non
     assert _defaults(tools["test_context"]) == {
         "context": 0,
         "proof": "fill",
+        "strategy": "certify",
         "threshold": 102_400,
         "force": False,
+        "unload_others": False,
+        "dry_run": False,
+        "wait_s": 45,
+    }
+    assert _defaults(tools["test_all"]) == {
+        "query": "",
+        "proof": "answer",
+        "threshold": 102_400,
+        "retest": False,
+        "unload_others": False,
+        "dry_run": False,
         "wait_s": 45,
     }
     assert _defaults(tools["list_models"])["limit"] == 50
@@ -92,6 +123,17 @@ async def test_every_tool_says_what_a_model_must_know(tools: dict[str, Tool]) ->
         assert all(argument.get("description") for argument in _properties(tool).values())
         assert tool.output_schema is not None
         assert all(field.get("description") for field in tool.output_schema["properties"].values())
+
+
+@pytest.mark.parametrize("name", ["test_context", "test_all"])
+async def test_tests_say_what_they_may_do_to_the_user(tools: dict[str, Tool], name: str) -> None:
+    """A model that knows the cost asks first; one that knows of resuming dares to stop."""
+    tool = tools[name]
+
+    assert "a model that the user runs may have to make room" in (tool.description or "")
+    assert "resume" in (tool.description or "")
+    assert "Ask the user first" in _properties(tool)["unload_others"]["description"]
+    assert _properties(tool)["proof"]["enum"] == ["load", "answer", "fill", "recall"]
 
 
 async def test_no_argument_is_a_union_with_null(tools: dict[str, Tool]) -> None:

@@ -123,7 +123,7 @@ async def test_example_configuration_starts_the_server(monkeypatch: pytest.Monke
         tools = [tool.name for tool in (await client.list_tools()).tools]
 
     assert name == "lmstrix"
-    assert tools == ["list_models", "test_context", "infer", "job"]
+    assert tools == ["list_models", "test_context", "test_all", "infer", "job"]
 
 
 def outcomes(home: Path) -> list[str | None]:

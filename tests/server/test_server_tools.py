@@ -8,13 +8,14 @@ import anyio
 import pytest
 from anyio import to_thread
 from mcp import Client, MCPError
-from mcp.types import CallToolResult, TextContent, TextResourceContents
+from mcp.types import TextResourceContents
 
 from lmstrix.app import LMStrix
 from lmstrix.server.building import build_server
 from lmstrix.server.jobs import Jobs
 from lmstrix.testing import MemoryRegistry
 from lmstrix.values import ModelList
+from server.asking import content_of, text_of
 from server.gate import PATIENCE_S, GatedBackend
 
 pytestmark = pytest.mark.anyio
@@ -29,20 +30,6 @@ async def client(
     """A client of either era, connected."""
     async with Client(build_server(strix, jobs), mode=request.param) as connected:
         yield connected
-
-
-def text_of(result: CallToolResult) -> str:
-    """Return the text that the calling model reads."""
-    [block] = result.content
-    assert isinstance(block, TextContent)
-    return block.text
-
-
-def content_of(result: CallToolResult) -> dict[str, Any]:
-    """Return the structured content of a call that went well."""
-    assert not result.is_error, text_of(result)
-    assert isinstance(result.structured_content, dict)
-    return result.structured_content
 
 
 async def until_loading(backend: GatedBackend) -> None:
