@@ -12,7 +12,7 @@ from lmstrix.engine.admission import Admission, admit
 from lmstrix.engine.forecast import BRIEF, descent, describe, forecast, prefill, reforecast
 from lmstrix.engine.memory import GIB
 from lmstrix.engine.plan import TestPlan
-from lmstrix.engine.strategy import STRATEGIES, SearchSpace, most_probes
+from lmstrix.engine.strategy import STRATEGIES, SearchSpace, most_probes, most_to_descend
 from lmstrix.ports import Prior
 from lmstrix.values import Forecast, Model, Outcome, Probe, Proof
 
@@ -23,6 +23,11 @@ def read(tokens: int, tps: float, *, load_s: float = 2.0, context: int = 8_192) 
     """Return a pass that read so many tokens at that speed."""
     figures = {"prompt_tokens": tokens, "prefill_tps": tps, "load_s": load_s}
     return ended(context).model_copy(update=figures)
+
+
+def failed(probe: Probe) -> Probe:
+    """Return `probe` with the end that a crash gives it."""
+    return probe.model_copy(update={"outcome": Outcome.CRASHED})
 
 
 @st.composite
@@ -68,11 +73,9 @@ def test_what_is_left_is_always_covered_and_never_grows(
     costs = [reforecast(plan, space, probes[:done]) for done in range(len(probes))]
 
     for done, cost in enumerate(costs):
-        assert len(probes) - done <= cost.probes
+        assert len(probes) - done <= cost.probes == max(0, admission.forecast.probes - done)
     for figures in ([c.probes for c in costs], [c.prefill_tokens for c in costs]):
         assert figures == sorted(figures, reverse=True)
-    if costs:
-        assert costs[0].probes == admission.forecast.probes
 
 
 def test_each_strategy_is_forecast_by_its_own_count() -> None:
@@ -118,6 +121,7 @@ def test_one_context_is_one_probe_with_the_proof_asked_for(proof: Proof) -> None
     ("earlier", "load_s", "tps"),
     [
         ([read(4_000, 500.0)], 2.0, 500.0),
+        ([read(4_000, 500.0), failed(read(4_000, 1.0, load_s=99.0))], 2.0, 500.0),
         ([read(40, 100.0), read(4_000, 500.0)], 2.0, 500.0),
         ([read(4_000, 500.0), read(4_000, 250.0), read(40, 900.0, load_s=3.0)], 3.0, 250.0),
     ],
@@ -206,6 +210,7 @@ def test_descent_costs_a_window_for_each_probe_but_the_one_that_failed() -> None
     space, cost = descent(TestPlan(), SPACE, 8_192, [read(8_000, 500.0)])
 
     assert (space.ceiling, space.threshold) == (8_192, 8_192)
+    assert cost.probes == most_to_descend(space) - 1
     assert cost.prefill_tokens == cost.probes * prefill(Proof.FILL, 8_192)
     assert cost.seconds == pytest.approx(cost.probes * 2.0 + cost.prefill_tokens / 500)
 

@@ -114,11 +114,11 @@ def prefill(proof: Proof, context: int) -> int:
 
 
 def _rest(plan: TestPlan, searching: int, top: int) -> tuple[int, int]:
-    """Return probes and tokens: so many that search up to `top`, and one more that proves it.
+    """Return probes and tokens: so many that search up to `top`, and the one that proves it.
 
-    That one is counted apart only if it proves more than those that search, or if none does.
+    Where the search goes by the proof that is wanted, its last pass is that one.
     """
-    last = plan.context is not None or plan.searching is not plan.proof or not searching
+    last = plan.context is not None or plan.searching is not plan.proof
     tokens = searching * prefill(plan.searching, top) + last * prefill(plan.proof, top)
     return searching + last, tokens
 
