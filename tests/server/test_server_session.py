@@ -12,7 +12,7 @@ import pytest
 from mcp import Client, StdioServerParameters
 from mcp.types import TextResourceContents
 
-from lmstrix.values import Completion, ModelList, TestReport
+from lmstrix.values import Completion, ModelList, ReportList, TestReport
 from server.endings import ENDINGS, IN_TIME_S, Ending
 from server.wire import SCRIPT, Wire
 
@@ -75,6 +75,35 @@ async def test_agent_finds_a_limit_and_works_inside_it(environment: dict[str, st
     assert isinstance(content, TextResourceContents)
     [model] = ModelList.model_validate_json(content.text).models
     assert model.limits == report.limits
+
+
+@pytest.mark.anyio
+@pytest.mark.real
+async def test_agent_asks_what_a_batch_costs_and_then_has_it_done(
+    environment: dict[str, str], own_home: Path
+) -> None:
+    """Forecast and reports come through the real protocol, whose client checks their schema."""
+    server = StdioServerParameters(command=str(SCRIPT), env=environment)
+    async with Client(server) as client:
+
+        async def call(**arguments: object) -> ReportList:
+            result = await client.call_tool("test_all", {"proof": "load"} | arguments)
+            assert not result.is_error, result.content
+            view = cast("dict[str, Any]", result.structured_content)
+            assert view["status"] == "completed"
+            return ReportList.model_validate(view["result"])
+
+        forecast = await call(dry_run=True)
+        before = outcomes(own_home)
+        tested = await call()
+        again = await call()
+
+    [planned], [report] = forecast.reports, tested.reports
+    assert (planned.model, planned.probes, before) == ("gemma-3-270m", (), [])
+    assert planned.forecast is not None
+    assert 0 < len(report.probes) == len(outcomes(own_home)) <= planned.forecast.probes
+    assert report.limits.loadable == 32_768
+    assert (again.reports, [skipped.model for skipped in again.skipped]) == ((), ["gemma-3-270m"])
 
 
 @pytest.mark.real

@@ -223,6 +223,28 @@ async def test_machine_without_memory_is_left_in_peace() -> None:
     assert backend.calls == []
 
 
+async def test_model_that_fails_midway_is_skipped_and_the_rest_is_reported() -> None:
+    """A batch of a night must not end at its third model; and the count still comes to its end."""
+    lost = FakeModel(key="a", declared=8_192, fails_answer={4_096: Outcome.UNAVAILABLE})
+    backend = FakeBackend(lost, FakeModel(key="b", declared=8_192))
+    strix = LMStrix(backend=backend, registry=MemoryRegistry())
+    async with Client(build_server(strix)) as client:
+        view = await ask(client, "test_all")
+
+    result = ReportList.model_validate(view["result"])
+    assert [report.model for report in result.reports] == ["b"]
+    assert [skipped.model for skipped in result.skipped] == ["a"]
+    assert (view["done"], view["total"]) == (2, 2)
+
+
+async def test_batch_without_models_ends_at_once(client: Client) -> None:
+    """Words that find nothing are no error: the list is empty, as it is with `list_models`."""
+    view = await ask(client, "test_all", query="nothing of the kind")
+
+    assert (view["status"], view["total"]) == ("completed", None)
+    assert view["result"] == {"reports": [], "skipped": []}
+
+
 async def test_report_of_many_models_is_cut_to_what_a_model_can_read() -> None:
     """A host cuts a long answer anywhere, and what is left is no JSON; the message tells of it."""
     models = [FakeModel(key=f"model-{number:02}", declared=16_384) for number in range(12)]
