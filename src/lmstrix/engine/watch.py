@@ -20,7 +20,7 @@ from lmstrix.ports import MachineMemory
 from lmstrix.sizes import show_bytes
 
 PERIOD_S: Final = 0.25
-"""A sign of life comes with every token, and a reading takes 0.3 ms, with a card perhaps 30."""
+"""A sign of life comes with every token; a reading takes 0.4 ms, and longer with a driver."""
 SWAP_BYTES: Final = 256 * 2**20
 
 
