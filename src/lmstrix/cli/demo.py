@@ -91,7 +91,9 @@ def play(session: Session, strix: LMStrix, file: Path, budget_bytes: int | None)
     key = next((model.key for model in models if model.path == str(file)), file.stem)
     with TestProgress(session) as progress:
         budget = budget_bytes or _binding_budget(strix, key, progress)
-        report = strix.test_context(key, proof=Proof.FILL, memory_budget=budget, on_event=progress)
+        report = strix.test_context(
+            key, proof=Proof.FILL, strategy="certify", memory_budget=budget, on_event=progress
+        )
     if not session.as_json:
         _show_findings(report)
     completion = _speak(strix, report, budget) if report.limits.usable else None

@@ -40,15 +40,20 @@ def note(text: str) -> None:
 
 
 def show_table(
-    titles: Sequence[str], rows: Iterable[Sequence[str]], *, text_columns: Sequence[str] = ()
+    titles: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    text_columns: Sequence[str] = (),
+    first_is_text: bool = True,
 ) -> None:
-    """Print `rows` under `titles`; columns are numbers, except the first and `text_columns`."""
+    """Print `rows` under `titles`; all columns but `text_columns` are numbers, flush right."""
     filled = [list(row) for row in rows]
     if not filled:
         return
     console = Console(highlight=False)
+    texts = {*text_columns, *titles[:first_is_text]}
     columns = [
-        _Column(title, cells, is_text=title in {titles[0], *text_columns})
+        _Column(title, cells, is_text=title in texts)
         for title, cells in zip(titles, zip(*filled, strict=True), strict=True)
     ]
     if not console.is_terminal:

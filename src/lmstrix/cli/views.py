@@ -5,20 +5,20 @@ from typing import Final
 
 from lmstrix.cli.output import UNKNOWN, show_table
 from lmstrix.sizes import show_bytes
-from lmstrix.values import Limits, Model, Probe, Status, TestReport
+from lmstrix.values import Limits, Model, Probe, RecallScore, Status
 
-_LIMIT_TITLES: Final = ("tested", "declared", "efficiency", "speed, tok/s")
+LIMIT_TITLES: Final = ("tested", "declared", "efficiency", "speed, tok/s")
 
 
 def show_models(models: Iterable[Model]) -> None:
     """Print a row for each model: what is known of its limits, its size, where it is loaded."""
     show_table(
-        ("model", "status", *_LIMIT_TITLES, "size", "loaded"),
+        ("model", "status", *LIMIT_TITLES, "size", "loaded"),
         [
             (
                 model.key,
                 model.status.value,
-                *_limit_cells(model.limits, model.declared_context),
+                *limit_cells(model.limits, model.declared_context),
                 memory(model.size_bytes),
                 ", ".join(tokens(copy.context) for copy in model.loaded) or UNKNOWN,
             )
@@ -28,22 +28,16 @@ def show_models(models: Iterable[Model]) -> None:
     )
 
 
-def show_reports(reports: Iterable[TestReport]) -> None:
-    """Print a row for each report: model, status, tested context, declared, efficiency, speed."""
-    show_table(
-        ("model", "status", *_LIMIT_TITLES),
-        [
-            (report.model, report.status.value, *_limit_cells(report.limits, None))
-            for report in reports
-        ],
-        text_columns=("status",),
-    )
-
-
 def show_probes(probes: Iterable[Probe]) -> None:
     """Print a row for each probe, with the runtime's own words where it failed."""
+    probes = list(probes)
+    with_recall = any(probe.recall for probe in probes)
     show_table(
-        ("model", "began", "context", "proof", "outcome", "load", "memory", "speed, tok/s", "why"),
+        (
+            *("model", "began", "context", "proof", "outcome"),
+            *["recall"] * with_recall,
+            *("load", "memory", "speed, tok/s", "why"),
+        ),
         [
             (
                 probe.model,
@@ -51,6 +45,7 @@ def show_probes(probes: Iterable[Probe]) -> None:
                 tokens(probe.effective or probe.requested),
                 probe.proof.value,
                 probe.outcome.value if probe.outcome else Status.TESTING.value,
+                *[recalled(probe.recall)] * with_recall,
                 seconds(probe.load_s),
                 memory(probe.memory_bytes),
                 speed(probe.prefill_tps, probe.decode_tps),
@@ -68,6 +63,7 @@ def limit_facts(limits: Limits) -> Sequence[tuple[str, str]]:
         ("declared", tokens(limits.declared)),
         ("loadable", tokens(limits.loadable)),
         ("usable", tokens(limits.usable)),
+        *([] if limits.recall is None else [("recall", tokens(limits.recall))]),
         ("refuted", tokens(limits.refuted)),
         ("efficiency", share(limits.efficiency)),
         ("speed, tok/s", speed(limits.prefill_tps, limits.decode_tps)),
@@ -97,9 +93,19 @@ def seconds(duration: float | None) -> str:
 
 def speed(prefill: float | None, decode: float | None) -> str:
     """Return tokens a second, read and written, e.g. `1,203 in, 48.1 out`."""
-    parts = [f"{prefill:,.0f} in"] if prefill is not None else []
-    parts += [f"{decode:,.1f} out"] if decode is not None else []
+    parts = [f"{rate(prefill, 0)} in"] if prefill is not None else []
+    parts += [f"{rate(decode, 1)} out"] if decode is not None else []
     return ", ".join(parts) or UNKNOWN
+
+
+def rate(per_second: float | None, places: int) -> str:
+    """Return tokens a second, with so many decimal places."""
+    return UNKNOWN if per_second is None else f"{per_second:,.{places}f}"
+
+
+def recalled(score: RecallScore | None) -> str:
+    """Return how many facts were found of how many, e.g. `5/6`."""
+    return UNKNOWN if score is None else f"{score.found}/{score.asked}"
 
 
 def share(part: float | None) -> str:
@@ -112,7 +118,8 @@ def one_line(text: str | None) -> str:
     return " ".join(text.split()) if text else UNKNOWN
 
 
-def _limit_cells(limits: Limits | None, declared: int | None) -> Sequence[str]:
+def limit_cells(limits: Limits | None, declared: int | None) -> Sequence[str]:
+    """Return the cells below `LIMIT_TITLES`; `declared` is shown where nothing was measured."""
     if limits is None:
         return (UNKNOWN, tokens(declared), UNKNOWN, UNKNOWN)
     return (
