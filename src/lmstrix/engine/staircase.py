@@ -104,20 +104,41 @@ def fitted_staircase(
         last = style.question(landings[-1], landings[-1].facts[0].fact)
         return landings, count_tokens(last.prompt)
 
-    best, most = measured(0)
-    bare = most
+    best, bare = measured(0)
     if bare >= budget - SLACK:
         return best, bare
+    low, high = (0, bare), None
     words, tokens = _SAMPLE, measured(_SAMPLE)[1]
     for _ in range(_COUNTS):
-        per_word = max((tokens - bare) / max(words, 1), 0.1)
-        words = max(0, words + round((budget - SLACK / 2 - tokens) / per_word))
+        words = _next_words(words, tokens, bare, budget - SLACK // 2, low=low, high=high)
         landings, tokens = measured(words)
-        if most < tokens <= budget:
-            best, most = landings, tokens
+        if tokens > budget:
+            high = words, tokens
+        elif tokens > low[1]:
+            best, low = landings, (words, tokens)
         if budget - SLACK <= tokens <= budget:
             break
-    return best, most
+    return best, low[1]
+
+
+def _next_words(  # noqa: PLR0913 - what is known of the length of a text
+    words: int,
+    tokens: int,
+    bare: int,
+    aim: int,
+    *,
+    low: tuple[int, int],
+    high: tuple[int, int] | None,
+) -> int:
+    """Return how many words come nearest to `aim` tokens, after so many took so many tokens.
+
+    Between a text that fits and one that does not, as far along as tokens are spread evenly.
+    """
+    if high is None or low[0] == 0:
+        per_word = max((tokens - bare) / max(words, 1), 0.1)
+        return max(1, words + round((aim - tokens) / per_word))
+    part = (aim - low[1]) / max(high[1] - low[1], 1)
+    return min(max(low[0] + round(part * (high[0] - low[0])), low[0] + 1), high[0] - 1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,8 @@ WORDS: Final[Mapping[str, Sequence[str]]] = {
             injector insulator inverter keypad latch manifold motor nozzle oscillator panel piston
             pump radiator receiver regulator relay rotor sensor shaft socket solenoid spindle switch
             terminal thermostat transducer transformer transmitter tube turbine valve ventilator""",
-        "task": """adjusted aligned bypassed calibrated checked cleaned connected cooled disconnected
+        "task": """adjusted aligned bypassed calibrated checked cleaned connected cooled
+            disconnected
             drained earthed energized fastened flushed grounded inspected insulated isolated
             labelled locked lubricated monitored mounted opened programmed purged reassembled
             recorded released removed replaced reset sealed secured started stopped tested

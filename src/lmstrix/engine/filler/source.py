@@ -20,7 +20,7 @@ WORDS: Final[Mapping[str, Sequence[str]]] = {
             row rule schedule schema section segment sensor server session shape signal source state
             stream string table tag task template ticket token tree user value vector vertex
             warehouse widget window worker""",
-        "quality": """active cached current default dirty empty final first global hidden idle inner
+        "quality": """active cached current default dirty empty final first hidden idle inner
             known last local locked merged missing nested next open outer partial pending previous
             primary private public raw ready recent remote safe shared sorted stale strict temporary
             total unique valid visible""",
