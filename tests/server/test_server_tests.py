@@ -75,7 +75,7 @@ async def test_what_is_known_is_tested_again_only_when_asked(
     second = len(loads(backend))
     afresh = await ask(client, "test_all", proof="load", retest=True)
 
-    assert again["result"]["reports"] == []
+    assert (again["result"]["reports"], again["message"]) == ([], "done")
     assert [skipped["model"] for skipped in again["result"]["skipped"]] == [
         "gemma-3-270m",
         "qwen3-8b",
@@ -234,7 +234,7 @@ async def test_model_that_fails_midway_is_skipped_and_the_rest_is_reported() -> 
     result = ReportList.model_validate(view["result"])
     assert [report.model for report in result.reports] == ["b"]
     assert [skipped.model for skipped in result.skipped] == ["a"]
-    assert (view["done"], view["total"]) == (2, 2)
+    assert (view["done"], view["total"], view["message"]) == (2, 2, "done")
 
 
 async def test_batch_without_models_ends_at_once(client: Client) -> None:

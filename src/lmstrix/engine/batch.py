@@ -85,9 +85,7 @@ class _Batch:
     def begin(self, tests: Sequence[ContextTest]) -> None:
         """Tell how many models are to be tested, and what that will cost."""
         self.total = len(tests)
-        if tests:
-            forecast = total([test.admission.forecast for test in tests])
-            self._tell(describe(forecast))
+        self._tell(describe(total([test.admission.forecast for test in tests])))
 
     def take(self, step: Callable[[ContextTest], None], test: ContextTest) -> None:
         """Take one step of a test; what goes wrong with it is a reason to leave it there."""

@@ -78,7 +78,7 @@ class JobView(Value):
         done, total = self.done, self.total
         match self.kind, event.kind:
             case "test_all", "finished" if event.model is None:
-                done, total = event.done or 0, event.total
+                done, total = event.done or 0, event.total or None
             case "test_context" | "infer", "planned" | "probe-started" | "probe-ended" | "finished":
                 done, total = event.done or done, event.total or total
             case "test_context", "prefill" if event.done is not None:
