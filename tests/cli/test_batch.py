@@ -151,6 +151,16 @@ def test_dry_run_with_json_has_the_forecasts_and_touches_nothing(
     assert backend.calls == []
 
 
+def test_files_that_are_no_models_are_named(
+    run: Run, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever tests all models wants to know of the one whose file is damaged."""
+    monkeypatch.setattr(backend, "problems", lambda: ["bad.gguf: cut short"])
+
+    assert "passed over: bad.gguf: cut short" in run(*ANSWER).stderr.splitlines()
+    assert "bad.gguf" not in run(*ANSWER, "--filter", "small").stderr
+
+
 @pytest.mark.parametrize("option", [["--min-tps", "1"], ["--kv-type", "q8_0"], ["--reset"]])
 def test_options_of_one_test_are_those_of_many(run: Run, option: Sequence[str]) -> None:
     """They mean the same for each model; only the speed by depth is left to single tests."""

@@ -39,6 +39,12 @@ def note(text: str) -> None:
     click.echo(text, err=True)
 
 
+def show_problems(problems: Iterable[str]) -> None:
+    """Say on stderr what a scan passed over, a line each."""
+    for problem in problems:
+        note(f"passed over: {problem}")
+
+
 def show_table(
     titles: Sequence[str],
     rows: Iterable[Sequence[str]],

@@ -4,7 +4,7 @@ import click
 
 from lmstrix.cli.command import TextCommand
 from lmstrix.cli.options import json_option
-from lmstrix.cli.output import emit_json, note
+from lmstrix.cli.output import emit_json, note, show_problems
 from lmstrix.cli.session import Session
 from lmstrix.cli.views import show_models
 
@@ -20,8 +20,7 @@ def command(session: Session, /) -> None:
     Example: lmstrix scan
     """
     found = session.strix.scan()
-    for problem in session.strix.problems():
-        note(f"passed over: {problem}")
+    show_problems(session.strix.problems())
     if session.as_json:
         emit_json(found)
     else:
