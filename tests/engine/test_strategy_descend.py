@@ -232,19 +232,19 @@ def test_probe_that_decides_nothing_ends_the_descent() -> None:
 
 
 @pytest.mark.parametrize(
-    ("failed", "onward"),
+    ("earlier", "onward"),
     [
-        ([ended(40_000, Outcome.CRASHED)], 32_768),
+        ([ended(40_000, Outcome.CRASHED), ended(4_096)], 32_768),
         ([ended(size, Outcome.OUT_OF_MEMORY) for size in (40_000, 36_000, 32_768)], 31_744),
         ([ended(size, Outcome.OUT_OF_MEMORY) for size in (32_768, 20_000)], 18_432),
     ],
 )
 def test_earlier_failures_elsewhere_do_not_lead_the_descent_astray(
-    failed: list[Probe], onward: int
+    earlier: list[Probe], onward: int
 ) -> None:
     """A broken-off search is taken up with all that it saw, beyond this ceiling or far below."""
     strategy = Descend(SPACE)
-    for probe in failed:
+    for probe in earlier:
         strategy.tell(probe)
 
     assert strategy.next_context() == onward
