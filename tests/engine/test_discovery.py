@@ -199,15 +199,17 @@ def test_window_that_fails_to_fill_is_searched_below(outcome: Outcome) -> None:
 
     report = Bench(fake).test(on_event=events.append)
 
-    assert asked(report.probes, Proof.FILL) == [8_192, 7_168]
+    certain = {Outcome.OUT_OF_MEMORY, Outcome.NO_ANSWER, Outcome.WRONG_ANSWER}
+    confirming = [] if outcome in certain else [4_096, 8_192]
+    assert asked(report.probes, Proof.FILL) == [8_192, *confirming, 7_168]
     assert report.limits.usable == 7_168
     assert report.limits.loadable == 8_192
     assert report.limits.refuted == 8_192
     assert report.status is Status.TESTED
     planned = [event.forecast for event in events if event.kind == "planned"]
-    assert len(planned) == 2, "going on costs more than was said, and that must be said"
-    assert planned[1]
-    assert len(asked(report.probes, Proof.FILL)) - 1 <= planned[1].probes
+    assert len(planned) == 3, "going on costs more than was said, and that must be said"
+    assert planned[-1]
+    assert len(asked(report.probes, Proof.FILL)) - 1 <= planned[-1].probes
 
 
 def test_model_whose_window_cannot_be_filled_fails_the_test_and_keeps_what_it_proved() -> None:
@@ -223,7 +225,8 @@ def test_near_miss_of_a_full_window_is_found_in_small_steps() -> None:
     """Filling takes a little more memory than answering; halving would fill windows for nothing."""
     report = Bench(FakeModel(declared=32_768, holds=30_000)).test()
 
-    assert asked(report.probes, Proof.FILL) == [32_768, 31_744, 30_720, 28_672, 29_696]
+    windows = [size for size in asked(report.probes, Proof.FILL) if size > 4_096]
+    assert list(dict.fromkeys(windows)) == [32_768, 31_744, 30_720, 28_672, 29_696]
     assert report.limits.usable == 29_696
 
 

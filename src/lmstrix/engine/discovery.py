@@ -8,31 +8,26 @@ strategy again, which then asks for the next one. Where only the runtime or the 
 since a limit was found, that limit is tried first, and if it still holds there is no search.
 """
 
-from dataclasses import replace
+from collections.abc import Sequence
+from typing import Final
 
 from lmstrix.engine.admission import Conditions, admit
 from lmstrix.engine.bench import Bench
 from lmstrix.engine.evidence import to_verify
-from lmstrix.engine.forecast import descent, describe
-from lmstrix.engine.journal import record_probe
+from lmstrix.engine.forecast import descent, reforecast
 from lmstrix.engine.limits import derive_limits
 from lmstrix.engine.plan import TestPlan
-from lmstrix.engine.probing import Trial
+from lmstrix.engine.prober import Prober
+from lmstrix.engine.recall import recall_limit, usable_at_speed
 from lmstrix.engine.resuming import SearchRecord
-from lmstrix.engine.strategy import Descend, Strategy
-from lmstrix.values import (
-    Event,
-    Forecast,
-    Limits,
-    Model,
-    Outcome,
-    Probe,
-    Proof,
-    Status,
-    TestReport,
-)
+from lmstrix.engine.room import held_by_others
+from lmstrix.engine.strategy import Descend
+from lmstrix.values import Forecast, Limits, Model, Outcome, Probe, Proof, Status, TestReport
 
 __all__ = ["ContextTest", "TestPlan", "run_test"]
+
+_THOROUGH: Final = frozenset({"bisect", "exact"})
+"""Strategies that want the last token of a window, whatever it costs to fill windows for it."""
 
 
 def run_test(model: Model, plan: TestPlan, bench: Bench) -> TestReport:
@@ -60,15 +55,13 @@ class ContextTest:
     Attributes:
         model: What is tested.
         admission: What it may do, and at what cost.
-        probes: Its probes so far, those of the search it resumed included.
     """
 
     def __init__(self, model: Model, plan: TestPlan, bench: Bench) -> None:
         self.model = model
-        self.probes: list[Probe] = []
         self._plan = plan
-        self._bench = replace(bench, on_event=self._relay)
-        self._on_event = bench.on_event
+        self._wanted = plan.proof
+        self._bench = bench
         self._began = bench.clock.seconds()
         self._fingerprint = bench.backend.fingerprint(model, plan.config).model_copy(
             update={"budget_bytes": plan.chosen_budget}
@@ -76,14 +69,18 @@ class ContextTest:
         subject = (bench.backend.name, model.key, self._fingerprint.digest)
         self._record = SearchRecord(bench.registry, subject, plan)
         self._prior = bench.backend.prior(model, plan.config)
+        self._conditions = Conditions(memory=bench.backend.memory(), held=held_by_others(bench))
         self.admission = admit(
             model,
             plan,
             earlier=self._alike(),
             prior=self._prior,
-            conditions=Conditions(memory=bench.backend.memory()),
+            conditions=self._conditions,
         )
-        self._total = 0
+        self._prober = Prober(
+            model, plan, bench, fingerprint=self._fingerprint, memory=self._conditions.memory
+        )
+        self._telling = self._prober.telling
         self._ended = False
         self._stopped_because = "nothing was loaded: only the forecast was asked for"
 
@@ -102,16 +99,15 @@ class ContextTest:
             BackendUnavailableError: The runtime was lost; the probe under way is closed.
             RegistryError: What was measured cannot be written.
         """
-        self._announce(self.admission.forecast)
+        self._telling.note(self._conditions.describe(self.admission.cap_bytes))
+        self._telling.announce(self.admission.forecast)
         if self._plan.context is not None:
             self._probe(self._plan.context, self._plan.proof)
             self._stopped_because = f"one probe at {self._plan.context:,} tokens was asked for"
         elif not self._resume() and self._verify():
             self._record.end()
         else:
-            self._stopped_because = self._follow(
-                self._plan.open_strategy(self.admission.space), self._plan.searching
-            )
+            self._stopped_because = self._follow()
             if self.admission.barred is not None:
                 self._stopped_because += (
                     f"; a probe at {self.admission.barred:,} tokens was interrupted before"
@@ -127,9 +123,13 @@ class ContextTest:
         self._ended = True
         if self._plan.context is not None:
             return
-        found = self._largest_loaded()
-        if found is not None and not self._is_proven(found):
+        found = self._prober.largest_loaded(self.admission.space.ceiling)
+        if found is not None:
             self._descend(found)
+            if (told := _immeasurable(self._prober.probes)) is not None:
+                self._wanted = Proof.FILL
+                self._descend(found)
+                self._stopped_because += f"; {told}"
         self._record.end()
 
     def report(self) -> TestReport:
@@ -138,33 +138,30 @@ class ContextTest:
             model=self.model.key,
             status=self._status(),
             limits=self._limits(),
-            probes=tuple(self.probes),
+            probes=tuple(self._prober.probes),
             stopped_because=self._stopped_because,
             forecast=self.admission.forecast,
-            usable_at_speed=None,
+            usable_at_speed=self._usable_at_speed(),
             elapsed_s=self._bench.clock.seconds() - self._began,
         )
 
     def finish(self) -> TestReport:
         """Return what was found, and tell that this was all."""
         report = self.report()
-        done = len(self.probes)
-        self._on_event(
-            Event(
-                kind="finished",
-                model=self.model.key,
-                done=done,
-                total=done,
-                message=report.stopped_because,
-                report=report,
-            )
-        )
+        self._telling.finish(report)
         return report
 
     def _status(self) -> Status:
-        if self._is_proven(1):
+        if self._prober.has_passed(self._wanted):
             return Status.TESTED
         return Status.FAILED if self._ended else Status.TESTING
+
+    def _usable_at_speed(self) -> int | None:
+        filled = [probe for probe in self._prober.probes if probe.passed and probe.stairs]
+        if self._plan.min_tps is None or not filled:
+            return None
+        largest = max(filled, key=lambda probe: probe.requested)
+        return usable_at_speed(largest.stairs, self._plan.min_tps)
 
     def _alike(self) -> list[Probe]:
         """Return the recorded probes of this model with the same fingerprint, oldest first."""
@@ -176,12 +173,17 @@ class ContextTest:
         declared = self.model.declared_context
         return derive_limits(declared, self._alike(), fingerprint=self._fingerprint)
 
+    def _probe(self, context: int, proof: Proof) -> Probe:
+        return self._prober.probe(context, proof, cap_bytes=self.admission.cap_bytes)
+
     def _resume(self) -> bool:
         """Take up the probes of the same search, if it was broken off; return whether it was."""
-        self.probes += self._record.begin(self._alike())
-        if self.probes:
-            self._note(f"going on after {len(self.probes)} probes of an interrupted search")
-        return bool(self.probes)
+        self._prober.keep(self._record.begin(self._alike()))
+        kept = len(self._prober.probes)
+        if kept:
+            plural = "" if kept == 1 else "s"
+            self._telling.note(f"going on after {kept} probe{plural} of an interrupted search")
+        return kept > 0
 
     def _verify(self) -> bool:
         """Try the limit that was found before something changed; return whether it holds."""
@@ -191,20 +193,29 @@ class ContextTest:
         if old is None or known is None or known > self.admission.space.ceiling:
             return False
         before = old.fingerprint.runtime if old.fingerprint else "an unknown runtime"
-        self._note(f"{known:,} tokens were found with {before}: trying whether they still hold")
+        self._telling.note(f"trying whether the {known:,} tokens found with {before} still hold")
         if not self._probe(known, self._plan.proof).passed:
             return False
         self._stopped_because = f"{known:,} tokens, found with {before}, still hold"
         return True
 
-    def _follow(self, strategy: Strategy, proof: Proof) -> str:
-        """Let `strategy` probe until it has seen enough; return why it has."""
-        for probe in self.probes:
+    def _follow(self) -> str:
+        """Let the plan's strategy probe until it has seen enough; return why it has."""
+        strategy = self._plan.open_strategy(self.admission.space)
+        proof = self._plan.searching
+        for probe in self._prober.probes:
             if probe.proof is proof:
                 strategy.tell(self._when_full(probe))
+        untimed = self.admission.forecast.seconds is None
         while (context := strategy.next_context()) is not None:
             strategy.tell(self._when_full(self._probe(context, proof)))
+            if untimed and strategy.next_context() is not None:
+                untimed = False
+                self._telling.announce(self._reforecast())
         return strategy.stopped_because
+
+    def _reforecast(self) -> Forecast:
+        return reforecast(self._plan, self.admission.space, self._prober.probes)
 
     def _when_full(self, probe: Probe) -> Probe:
         """Return `probe` with the memory that it would take with its whole window read.
@@ -217,78 +228,30 @@ class ContextTest:
         return probe.model_copy(update={"memory_bytes": probe.memory_bytes + filling})
 
     def _descend(self, found: int) -> None:
-        space, forecast = descent(self._plan, self.admission.space, found)
-        failed = any(probe.proof is self._plan.proof for probe in self.probes)
-        strategy = Descend(space)
-        for probe in self.probes:
-            if probe.proof is self._plan.proof:
+        """Prove `found` as is wanted, or else the largest context below that can be."""
+        if self._prober.has_passed(self._wanted, context=found):
+            return
+        space, cost = descent(self._plan, self.admission.space, found, self._prober.probes)
+        strategy = Descend(space, thorough=self._plan.strategy in _THOROUGH)
+        for probe in self._prober.probes:
+            if probe.proof is self._wanted:
                 strategy.tell(probe)
+        announced = False
         while (context := strategy.next_context()) is not None:
-            if failed:
-                self._announce(forecast)
-            probe = self._probe(context, self._plan.proof)
-            strategy.tell(probe)
-            failed = not failed and not probe.passed
-        if not self._is_proven(found):
+            strategy.tell(self._probe(context, self._wanted))
+            if not announced and strategy.next_context() is not None:
+                announced = True
+                self._telling.announce(cost)
+        if not self._prober.has_passed(self._wanted, context=found):
             self._stopped_because = strategy.stopped_because
 
-    def _largest_loaded(self) -> int | None:
-        """Return the largest context that was loaded, be it in place of another one."""
-        loaded = [probe.requested for probe in self.probes if probe.passed]
-        resized = [
-            probe.effective
-            for probe in self.probes
-            if probe.outcome is Outcome.RESIZED and probe.effective is not None
-        ]
-        # An interrupted probe has lowered the ceiling, perhaps below what had passed before.
-        ceiling = self.admission.space.ceiling
-        sizes = [min(size, ceiling) for size in loaded + [r for r in resized if r <= ceiling]]
-        return max((size for size in sizes if size > 0), default=None)
 
-    def _is_proven(self, context: int) -> bool:
-        return any(
-            probe.passed
-            and probe.requested >= context
-            and probe.proof.strength >= self._plan.proof.strength
-            for probe in self.probes
-        )
-
-    def _probe(self, context: int, proof: Proof) -> Probe:
-        plan = self._plan
-        trial = Trial(
-            model=self.model,
-            config=plan.config,
-            budget_bytes=self.admission.cap_bytes,
-            timeout_s=plan.timeout_s,
-            stall_s=plan.stall_s or plan.timeout_s,
-        )
-        probe = record_probe(
-            context, proof, trial=trial, fingerprint=self._fingerprint, bench=self._bench
-        )
-        self.probes.append(probe)
-        return probe
-
-    def _announce(self, forecast: Forecast) -> None:
-        self._total = len(self.probes) + forecast.probes
-        event = Event(
-            kind="planned",
-            model=self.model.key,
-            message=describe(forecast),
-            forecast=forecast,
-        )
-        self._on_event(self._counted(event, len(self.probes)))
-
-    def _note(self, message: str) -> None:
-        self._on_event(Event(kind="noted", model=self.model.key, message=message))
-
-    def _relay(self, event: Event) -> None:
-        """Pass `event` on; one about a probe, with how many there were of how many."""
-        if event.kind in {"probe-started", "probe-ended"}:
-            event = self._counted(event, len(self.probes) + (event.kind == "probe-ended"))
-        self._on_event(event)
-
-    def _counted(self, event: Event, done: int) -> Event:
-        return event.model_copy(update={"done": done, "total": max(done, self._total)})
+def _immeasurable(probes: Sequence[Probe]) -> str | None:
+    """Return why nothing can be said of recall, if the last probe has shown that."""
+    last = probes[-1] if probes else None
+    if last is None or last.proof is not Proof.RECALL or last.outcome is not Outcome.UNKNOWN:
+        return None
+    return last.detail if last.stairs and recall_limit(last.stairs) is None else None
 
 
 def _limit(limits: Limits, proof: Proof) -> int | None:

@@ -74,7 +74,7 @@ class TestPlan:
     __test__ = False  # pytest: a plan, not a test class
 
     proof: Proof = Proof.FILL
-    strategy: str = "bisect"
+    strategy: str = "certify"
     others: Mapping[str, OpenStrategy] = field(default_factory=dict)
     context: int | None = None
     threshold: int = 102_400
