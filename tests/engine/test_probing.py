@@ -415,6 +415,20 @@ def test_failing_depth_is_asked_again_for_the_facts_beside() -> None:
     assert [stair.recall.found for stair in tried.probe.stairs if stair.recall] == [8, 8, 8]
 
 
+def test_better_score_of_a_depth_is_kept() -> None:
+    """Asking again is a second chance, and no trap."""
+    heard: dict[int, int] = {}
+
+    def tire(text: str) -> str:
+        depth = len(text) // 3_000
+        heard[depth] = heard.get(depth, 0) + 1
+        return recite(text) if depth < 2 or heard[depth] <= 4 else " It is 12."
+
+    tried, _ = probe_of(FakeModel(reply=tire), Proof.RECALL)
+
+    assert [stair.recall.found for stair in tried.probe.stairs if stair.recall] == [8, 4, 4]
+
+
 def test_recall_is_tried_raw_where_it_fails_by_chat() -> None:
     """A weak chat model may follow text that it would not follow through its template."""
 
