@@ -92,7 +92,7 @@ def test_ctrl_c_lets_the_running_probe_of_a_batch_end_and_shows_what_is_done() -
     assert exit_code == 130
     titles, row, _, totals = stdout.splitlines()
     assert (titles.split()[0], row.split()[:2]) == ("model", ["quick", "tested"])
-    assert totals.startswith("probes: 1, failures: 0, ")
+    assert totals.startswith("probes: 2, failures: 0, ")
     assert STOPPING in stderr.splitlines()
     assert stderr.splitlines()[-2].startswith("interrupted: 1 of 3 models are tested; run the same")
     assert [(probe["model"], probe["outcome"]) for probe in recorded()] == [

@@ -55,10 +55,10 @@ class Batch:
                 found = self.session.strix.test_all(query=self.query, on_event=stop, **self.how)
         except Stopped:
             done = ReportList(reports=tuple(progress.reports.values()), skipped=forecast.skipped)
-            self._show(done, progress.elapsed_s)
+            self._show(done, totals(progress.probes, progress.elapsed_s))
             note(f"interrupted: {_share_done(done, len(forecast.reports))}; {AGAIN}")
             return INTERRUPTED
-        self._show(found, progress.elapsed_s)
+        self._show(found, totals(progress.probes, progress.elapsed_s))
         return _exit_code(found)
 
     def _forecast(self) -> ReportList:
@@ -81,7 +81,7 @@ class Batch:
 
     def _idle(self, forecast: ReportList) -> int:
         """Say why there is nothing to test; that is well if all was tested before."""
-        self._show(forecast, 0.0)
+        self._show(forecast)
         known = self.session.strix.list_models(query=self.query).models
         if any(model.status in {Status.TESTED, Status.FAILED} for model in known):
             note(
@@ -91,13 +91,13 @@ class Batch:
         note("none of these models can be tested like this")
         return RequestError.exit_code
 
-    def _show(self, found: ReportList, elapsed_s: float) -> None:
+    def _show(self, found: ReportList, took: str = "") -> None:
         if self.session.as_json:
             emit_json(self._sorted(found))
             return
         if found.reports:
             show_reports(self._sorted(found).reports)
-            click.echo(f"\n{totals(found.reports, elapsed_s)}")
+            click.echo(f"\n{took}")
         if found.reports and found.skipped:
             click.echo()
         show_skipped(found.skipped)

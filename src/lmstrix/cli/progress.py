@@ -64,6 +64,11 @@ class TestProgress:
         self._is_drawn = self._console.is_terminal and not self._console.is_dumb_terminal
 
     @property
+    def probes(self) -> Sequence[Probe]:
+        """The probes that have ended so far, of every model."""
+        return [probe for ended in self._ended.values() for probe in ended]
+
+    @property
     def elapsed_s(self) -> float:
         """Seconds since this began to follow."""
         return time.monotonic() - self._began

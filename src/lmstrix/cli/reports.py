@@ -1,6 +1,6 @@
 """How reports of tests look: a row for each, what they took together, the speed by depth."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import click
@@ -109,9 +109,8 @@ def together(found: ReportList) -> Forecast:
     return total([report.forecast for report in found.reports if report.forecast is not None])
 
 
-def totals(reports: Iterable[TestReport], elapsed_s: float) -> str:
-    """Return what the tests took together, in one line."""
-    probes: Sequence[Probe] = [probe for report in reports for probe in report.probes]
+def totals(probes: Sequence[Probe], elapsed_s: float) -> str:
+    """Return what `probes` took together, in one line."""
     failures = sum(not (probe.outcome is None or probe.passed) for probe in probes)
     read = sum(probe.prefilled_tokens for probe in probes)
     return (
