@@ -17,6 +17,7 @@ from lmstrix.testing.model import recite
 from lmstrix.values import Event, LoadConfig, Outcome, Probe, Proof
 
 CONTEXT = 4_096
+DOCUMENTS: tuple[Document, ...] = ("prose", "code", "technical")
 
 
 def probe_of(  # a shorthand: what a test varies is an option
@@ -285,6 +286,17 @@ def test_window_is_prefilled_once_for_all_its_stairs(context: int, document: Doc
     climbed = prompts(backend)[-len(stairs) :]
     for one, two in pairwise(climbed):
         assert two.startswith(one.rsplit("\n\n", 1)[0].removesuffix("\n\nQuestion"))
+
+
+@pytest.mark.parametrize("proof", [Proof.FILL, Proof.RECALL])
+def test_window_is_filled_with_the_document_that_was_chosen(proof: Proof) -> None:
+    """Code takes other tokens than prose; who works on code wants its window tested with code."""
+    texts = {
+        kind: prompts(probe_of(FakeModel(), proof, document=kind)[1])[-1] for kind in DOCUMENTS
+    }
+
+    assert [kind for kind, text in texts.items() if "\ndef " in text] == ["code"]
+    assert [kind for kind, text in texts.items() if "\n## " in text] == ["technical"]
 
 
 def test_stairs_tell_speed_memory_and_the_wait_for_a_cold_prompt() -> None:
