@@ -120,15 +120,17 @@ class Prior:
         fixed_bytes: What it takes without any context, if that is known: the weights, mostly.
         relative_error: Standard error of both, as a part of them.
         filling: What each token takes on top once it is read, in bytes: copies of the prompt.
+        filling_fixed: What any long prompt takes on top, in bytes.
     """
 
     bytes_per_token: float
     fixed_bytes: int | None = None
     relative_error: float = 0.25
     filling: float = 0.0
+    filling_fixed: int = 0
 
     def __post_init__(self) -> None:
-        parts = self.bytes_per_token, self.fixed_bytes or 0, self.filling
+        parts = self.bytes_per_token, self.fixed_bytes or 0, self.filling, self.filling_fixed
         if min(parts) < 0 or self.relative_error <= 0:
             raise RequestError("memory is estimated in positive numbers of bytes")
 

@@ -200,7 +200,7 @@ def test_window_that_fails_to_fill_is_searched_below(outcome: Outcome) -> None:
     report = Bench(fake).test(on_event=events.append)
 
     certain = {Outcome.OUT_OF_MEMORY, Outcome.NO_ANSWER, Outcome.WRONG_ANSWER}
-    confirming = [] if outcome in certain else [4_096, 8_192]
+    confirming = [] if outcome in certain else [1_024, 8_192]
     assert asked(report.probes, Proof.FILL) == [8_192, *confirming, 7_168]
     assert report.limits.usable == 7_168
     assert report.limits.loadable == 8_192

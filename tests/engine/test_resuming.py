@@ -13,11 +13,11 @@ from lmstrix.testing import FakeBackend, FakeModel
 from lmstrix.values import Event, Fingerprint, LoadConfig, Model, Outcome, Proof, TestReport
 
 MIB = 1 << 20
-HIDDEN = 41_000
+HIDDEN = 21_000
 
 
 def tight(**fields: Any) -> Bench:
-    """Return a bench whose memory holds 41 000 tokens of context."""
+    """Return a bench whose memory holds 21 000 tokens of context."""
     fake = FakeModel(fixed_bytes=500 * MIB, bytes_per_token=50_000, **fields)
     return Bench(fake, budget_bytes=fake.memory_bytes(HIDDEN))
 
@@ -57,7 +57,7 @@ def updated(bench: Bench, fake: FakeModel | None = None) -> Bench:
     return newer
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(events=st.integers(0, 120), strategy=st.sampled_from(["certify", "exact", "bisect"]))
 def test_search_stopped_anywhere_ends_where_an_undisturbed_one_does(
     events: int, strategy: str

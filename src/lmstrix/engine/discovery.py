@@ -222,10 +222,11 @@ class ContextTest:
 
         So the search for a window to fill keeps room for what filling takes.
         """
-        if self._prior is None or probe.memory_bytes is None or probe.proof is self._plan.proof:
+        prior, taken = self._prior, probe.memory_bytes
+        if prior is None or taken is None or probe.proof is self._plan.proof:
             return probe
-        filling = round(self._prior.filling * (probe.effective or probe.requested))
-        return probe.model_copy(update={"memory_bytes": probe.memory_bytes + filling})
+        filling = prior.filling_fixed + prior.filling * (probe.effective or probe.requested)
+        return probe.model_copy(update={"memory_bytes": taken + round(filling)})
 
     def _descend(self, found: int) -> None:
         """Prove `found` as is wanted, or else the largest context below that can be."""

@@ -14,6 +14,8 @@ from lmstrix.values import Forecast, Probe, Proof
 
 BRIEF: Final = 512
 """Tokens that the short questions of one probe take at most."""
+_LEAST_WINDOW: Final = 1_024
+"""Smallest window that is worth filling, in tokens; it also shows cheaply that a runtime works."""
 _QUESTION: Final = 100
 """Tokens of one question at the end of a window, its template included, at most."""
 _ASKED: Final = 16
@@ -75,7 +77,9 @@ def descent(
         found: The context that fails.
         done: Probes that tell how long the next ones take.
     """
-    below = SearchSpace(ceiling=found, granularity=plan.granularity, threshold=found)
+    below = SearchSpace(
+        ceiling=found, granularity=plan.granularity, threshold=found, floor=_LEAST_WINDOW
+    )
     probes = most_to_descend(below) - 1
     tokens = probes * prefill(plan.proof, found)
     return below, Forecast(

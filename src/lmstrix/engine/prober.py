@@ -79,9 +79,8 @@ class Prober:
         An interrupted probe may have lowered the ceiling below what had passed before.
         """
         sizes = [min(probe.requested, ceiling) for probe in self.probes if probe.passed]
-        for probe in self.probes:
-            if probe.outcome is Outcome.RESIZED and 0 < (probe.effective or 0) <= ceiling:
-                sizes.append(probe.effective or 0)
+        resized = [p.effective or 0 for p in self.probes if p.outcome is Outcome.RESIZED]
+        sizes += [size for size in resized if 0 < size <= ceiling]
         return max(sizes, default=None)
 
     def _trial(self, cap_bytes: int | None) -> Trial:

@@ -16,8 +16,8 @@ gemma-3-270m, and depends on the build of the engine and the architecture.
 from typing import Final
 
 from lmstrix.backends.llamacpp.gguf import Header
-from lmstrix.backends.llamacpp.kv import kv_bytes_per_token
-from lmstrix.backends.llamacpp.worker import BATCH
+from lmstrix.backends.llamacpp.kv import kv_bytes_per_token, window_bytes
+from lmstrix.backends.llamacpp.worker import BATCH, CHECKPOINTS
 from lmstrix.ports import Prior
 from lmstrix.values import LoadConfig
 
@@ -46,6 +46,7 @@ def estimate(header: Header, config: LoadConfig) -> Prior | None:
         bytes_per_token=cache + working + CELL_BYTES,
         relative_error=RELATIVE_ERROR,
         filling=FILLING_BYTES,
+        filling_fixed=CHECKPOINTS * window_bytes(header, config.kv_type),
     )
 
 

@@ -22,6 +22,13 @@ import psutil
 BATCH: Final = 512
 """Tokens that the engine reads at once."""
 
+CHECKPOINTS: Final = 2
+"""Copies of a sliding window that are kept, to go back to when a prompt parts from the last one.
+
+Without one, the whole prompt is read again. With one, which is taken at the prompt's very end, only
+questions at one depth are saved from that; with two, the next depth is too.
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Orders:
@@ -112,9 +119,9 @@ def parameters(orders: Orders) -> Any:
     if orders.gpu_layers is not None:
         chosen.n_gpu_layers = orders.gpu_layers
     # What was asked for is what is loaded: no fitting, no shifting, no cache beside the context.
-    # A prompt that extends the last one still reuses it; only rewinding a sliding window does not.
     chosen.fit_params = chosen.ctx_shift = chosen.warmup = chosen.ui = False
-    chosen.cache_ram_mib = chosen.n_ctx_checkpoints = 0
+    chosen.cache_ram_mib = 0
+    chosen.n_ctx_checkpoints = CHECKPOINTS
     chosen.n_threads_http = 2
     chosen.hostnames = ["127.0.0.1"]
     chosen.api_keys = [orders.api_key]
