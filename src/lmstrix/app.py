@@ -5,7 +5,7 @@ operations that load models wait for each other.
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from types import TracebackType
@@ -37,6 +37,7 @@ from lmstrix.values import (
     Probe,
     ProbeList,
     ReportList,
+    Skipped,
     TestReport,
 )
 
@@ -198,10 +199,13 @@ class LMStrix:
         plan, bench = self._plan(options), self._bench(on_event)
         self.scan()
         models = select(self._known(), query or Query()).models
+        passed_over = () if query and query.query else _passed_over(self.problems())
         if options.get("dry_run"):
-            return forecast_tests(models, plan, bench)
-        with self._alone(plan, bench):
-            return run_tests(models, plan, bench)
+            found = forecast_tests(models, plan, bench)
+        else:
+            with self._alone(plan, bench):
+                found = run_tests(models, plan, bench)
+        return found.model_copy(update={"skipped": (*found.skipped, *passed_over)})
 
     def infer(
         self,
@@ -286,3 +290,10 @@ class LMStrix:
 
     def _last_used(self) -> str:
         return self.registry.get_note(LAST_USED) or ""
+
+
+def _passed_over(problems: Sequence[str]) -> Iterable[Skipped]:
+    """Return the files that a scan passed over; each problem is a path, a colon and a reason."""
+    for problem in problems:
+        path, _, reason = problem.partition(": ")
+        yield Skipped(model=path, reason=reason)

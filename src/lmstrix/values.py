@@ -276,14 +276,14 @@ class TestReport(Value):
     __test__ = False  # pytest: a value, not a test class
 
     model: str = Field(description="Key of the model.")
-    status: Status = Field(description="tested, failed (no context works), or interrupted.")
+    status: Status = Field(description="tested, failed: no context works, or testing.")
     limits: Limits = Field(description="Limits after the test.")
     probes: tuple[Probe, ...] = Field(description="The probes of this test, in order.")
     stopped_because: str = Field(description="Why the search ended, in one line.")
     forecast: Forecast | None = Field(description="What was forecast before it began.")
     usable_at_speed: int | None = Field(
         default=None,
-        description="Deepest that was filled, down to which `--min-tps` was kept, in tokens.",
+        description="Deepest that was filled as fast as was asked for, in tokens.",
     )
     elapsed_s: float = Field(description="Seconds the test took.")
 
@@ -357,7 +357,7 @@ class ProbeList(Value):
 class Skipped(Value):
     """A model that a batch did not test."""
 
-    model: str = Field(description="Key of the model.")
+    model: str = Field(description="Key of the model, or path of a file that is none.")
     reason: str = Field(description="Why, in one line.")
 
 

@@ -157,8 +157,11 @@ def test_files_that_are_no_models_are_named(
     """Whoever tests all models wants to know of the one whose file is damaged."""
     monkeypatch.setattr(backend, "problems", lambda: ["bad.gguf: cut short"])
 
-    assert "passed over: bad.gguf: cut short" in run(*ANSWER).stderr.splitlines()
-    assert "bad.gguf" not in run(*ANSWER, "--filter", "small").stderr
+    found = ReportList.model_validate_json(run(*ANSWER, "--json").stdout)
+    filtered = run(*ANSWER, "--reset", "--filter", "small", "--json").stdout
+
+    assert ("bad.gguf", "cut short") in {(one.model, one.reason) for one in found.skipped}
+    assert "bad.gguf" not in filtered
 
 
 @pytest.mark.parametrize("option", [["--min-tps", "1"], ["--kv-type", "q8_0"], ["--reset"]])

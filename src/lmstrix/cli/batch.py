@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import click
 
-from lmstrix.cli.output import emit_json, note, show_problems
+from lmstrix.cli.output import emit_json, note
 from lmstrix.cli.progress import AGAIN, TestProgress
 from lmstrix.cli.reports import show_forecasts, show_reports, show_skipped, together, totals
 from lmstrix.cli.session import Session
@@ -68,8 +68,6 @@ class Batch:
             RequestError: There is no such model.
         """
         forecast = self.session.strix.test_all(query=self.query, dry_run=True, **self.how)
-        if not self.query.query:
-            show_problems(self.session.strix.problems())
         if not (forecast.reports or forecast.skipped):
             raise RequestError(
                 f"no model matches `{self.query.query}`"

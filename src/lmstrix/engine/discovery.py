@@ -8,7 +8,8 @@ strategy again, which then asks for the next one. Where only the runtime or the 
 since a limit was found, that limit is tried first, and if it still holds there is no search.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from lmstrix.engine.admission import Conditions, admit
@@ -62,7 +63,6 @@ class ContextTest:
         self._plan = plan
         self._wanted = plan.proof
         self._bench = bench
-        self._began = bench.clock.seconds()
         self._fingerprint = bench.backend.fingerprint(model, plan.config).model_copy(
             update={"budget_bytes": plan.chosen_budget}
         )
@@ -81,7 +81,8 @@ class ContextTest:
             model, plan, bench, fingerprint=self._fingerprint, memory=self._conditions.memory
         )
         self._telling = self._prober.telling
-        self._ended = False
+        self._spent_s = 0.0
+        self._status = model.status
         self._stopped_because = "nothing was loaded: only the forecast was asked for"
 
     @property
@@ -99,6 +100,43 @@ class ContextTest:
             BackendUnavailableError: The runtime was lost; the probe under way is closed.
             RegistryError: What was measured cannot be written.
         """
+        with self._timed():
+            self._search()
+            self._judge(Status.TESTING)
+
+    def prove(self) -> None:
+        """Prove what was found as strongly as the plan wants it, or what lies below.
+
+        Raises:
+            BackendUnavailableError: The runtime was lost; the probe under way is closed.
+            RegistryError: What was measured cannot be written.
+        """
+        with self._timed():
+            if self._plan.context is None:
+                self._prove()
+                self._record.end()
+            self._judge(Status.FAILED)
+
+    def report(self) -> TestReport:
+        """Return what was found so far."""
+        return TestReport(
+            model=self.model.key,
+            status=self._status,
+            limits=self._limits(),
+            probes=tuple(self._prober.probes),
+            stopped_because=self._stopped_because,
+            forecast=self.admission.forecast,
+            usable_at_speed=self._usable_at_speed(),
+            elapsed_s=self._spent_s,
+        )
+
+    def finish(self) -> TestReport:
+        """Return what was found, and tell that this was all."""
+        report = self.report()
+        self._telling.finish(report)
+        return report
+
+    def _search(self) -> None:
         self._telling.note(self._conditions.describe(self.admission.cap_bytes))
         self._telling.announce(self.admission.forecast)
         if self._plan.context is not None:
@@ -113,48 +151,28 @@ class ContextTest:
                     f"; a probe at {self.admission.barred:,} tokens was interrupted before"
                 )
 
-    def prove(self) -> None:
-        """Prove what was found as strongly as the plan wants it, or what lies below.
-
-        Raises:
-            BackendUnavailableError: The runtime was lost; the probe under way is closed.
-            RegistryError: What was measured cannot be written.
-        """
-        self._ended = True
-        if self._plan.context is not None:
-            return
+    def _prove(self) -> None:
         found = self._prober.largest_loaded(self.admission.space.ceiling)
-        if found is not None:
+        if found is None:
+            return
+        why_searched = self._stopped_because
+        self._descend(found)
+        if (told := _immeasurable(self._prober.probes)) is not None:
+            self._wanted, self._stopped_because = Proof.FILL, why_searched
             self._descend(found)
-            if (told := _immeasurable(self._prober.probes)) is not None:
-                self._wanted = Proof.FILL
-                self._descend(found)
-                self._stopped_because += f"; {told}"
-        self._record.end()
+            self._stopped_because += f"; {told}"
 
-    def report(self) -> TestReport:
-        """Return what was found so far."""
-        return TestReport(
-            model=self.model.key,
-            status=self._status(),
-            limits=self._limits(),
-            probes=tuple(self._prober.probes),
-            stopped_because=self._stopped_because,
-            forecast=self.admission.forecast,
-            usable_at_speed=self._usable_at_speed(),
-            elapsed_s=self._bench.clock.seconds() - self._began,
-        )
+    def _judge(self, otherwise: Status) -> None:
+        """Say where the test stands: `tested` if what is wanted is proved."""
+        self._status = Status.TESTED if self._prober.has_passed(self._wanted) else otherwise
 
-    def finish(self) -> TestReport:
-        """Return what was found, and tell that this was all."""
-        report = self.report()
-        self._telling.finish(report)
-        return report
-
-    def _status(self) -> Status:
-        if self._prober.has_passed(self._wanted):
-            return Status.TESTED
-        return Status.FAILED if self._ended else Status.TESTING
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        began = self._bench.clock.seconds()
+        try:
+            yield
+        finally:
+            self._spent_s += self._bench.clock.seconds() - began
 
     def _usable_at_speed(self) -> int | None:
         filled = [probe for probe in self._prober.probes if probe.passed and probe.stairs]

@@ -6,7 +6,13 @@ from typing import Any, Final, TypedDict
 
 from lmstrix.engine.filler import Document
 from lmstrix.engine.questions import OwnQuestion
-from lmstrix.engine.strategy import OpenStrategy, SearchSpace, Strategy, open_strategy
+from lmstrix.engine.strategy import (
+    OpenStrategy,
+    SearchSpace,
+    Strategy,
+    check_strategy,
+    open_strategy,
+)
 from lmstrix.errors import RequestError
 from lmstrix.values import LoadConfig, Proof
 
@@ -123,6 +129,7 @@ def plan_of(
             "a question of your own needs the answer to expect, and the other way round",
             hint='`--prompt "What is the capital of France?" --expect Paris`',
         )
+    check_strategy(options.get("strategy", TestPlan.strategy), others)
     known = {field.name for field in fields(TestPlan)}
     taken: dict[str, Any] = {name: value for name, value in options.items() if name in known}
     return TestPlan(

@@ -30,6 +30,7 @@ __all__ = [
     "Prior",
     "SearchSpace",
     "Strategy",
+    "check_strategy",
     "most_probes",
     "most_to_descend",
     "open_strategy",
@@ -63,8 +64,17 @@ def open_strategy(
         return STRATEGIES[name](space)
     if name in others:
         return others[name](space)
-    listed = ", ".join(f"`{known}`" for known in sorted({*STRATEGIES, *others}))
-    raise RequestError(f"unknown strategy: `{name}`", hint=f"there is {listed}")
+    raise _unknown(name, others)
+
+
+def check_strategy(name: str, others: Mapping[str, OpenStrategy]) -> None:
+    """Refuse a strategy that does not exist. One that does is not begun.
+
+    Raises:
+        RequestError: There is no such strategy.
+    """
+    if name not in STRATEGIES and name not in others:
+        raise _unknown(name, others)
 
 
 def most_probes(space: SearchSpace, name: str = "bisect") -> int:
@@ -95,6 +105,11 @@ def most_to_descend(space: SearchSpace) -> int:
     """
     steps = len(space.grid(space.start, space.ceiling)).bit_length()
     return max(3, 6 * steps)
+
+
+def _unknown(name: str, others: Mapping[str, OpenStrategy]) -> RequestError:
+    listed = ", ".join(f"`{known}`" for known in sorted({*STRATEGIES, *others}))
+    return RequestError(f"unknown strategy: `{name}`", hint=f"there is {listed}")
 
 
 def _halvings(space: SearchSpace) -> int:

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from lmstrix.app import LMStrix
 from lmstrix.engine.catalogue import Query, parse_sort
-from lmstrix.engine.strategy import STRATEGIES, SearchSpace, open_strategy
+from lmstrix.engine.strategy import check_strategy
 from lmstrix.plugins import InstalledStrategies
 from lmstrix.server.errors import explained
 from lmstrix.server.jobs import Job, Jobs, Work
@@ -151,7 +151,7 @@ class Tools:
         before anything is searched.
         """
         with explained():
-            refuse_unknown(strategy)
+            check_strategy(strategy, InstalledStrategies())  # before the job's turn comes
         found = await ask(partial(self._strix.resolve, model))
         work = partial(
             self._strix.test_context,
@@ -274,17 +274,6 @@ class Tools:
 
     async def _run(self, kind: JobKind, work: Work, ctx: Context, wait_s: float) -> JobAnswer:
         return _answer(await follow(self._jobs.start(kind, work), ctx, wait_s))
-
-
-def refuse_unknown(strategy: str) -> None:
-    """Refuse a strategy that does not exist, and do so before the job's turn comes.
-
-    Raises:
-        RequestError: Nothing is called so; what there is stands in the hint.
-    """
-    others = InstalledStrategies()
-    if strategy not in {*STRATEGIES, *others}:  # else a foreign one would be begun, for nothing
-        open_strategy(strategy, SearchSpace(ceiling=1, granularity=1, threshold=1), others)
 
 
 async def ask(call: Callable[[], Answer]) -> Answer:
