@@ -33,7 +33,7 @@ DECLARED: Final = 131_072
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One model with a budget. `per_token` shapes a generated model: layers, heads, head size."""
+    """One model with a budget in bytes; `shape` of a generated one: layers, heads, head size."""
 
     name: str
     proof: Proof
@@ -41,11 +41,21 @@ class Case:
     shape: tuple[int, int, int] | None = None
 
 
+_SHAPES: Final = {
+    "gen-8k": ((4, 4, 128), 500, 900),
+    "gen-32k": ((8, 8, 128), 1_000, 1_800),
+    "gen-96k": ((24, 8, 128), 2_000, 4_000),
+}
+"""Generated models: layers, heads and head size, and two budgets in MiB."""
+
 CASES: Final = (
-    Case(name="gemma-3-270m", proof=Proof.ANSWER, budget=512 * MIB),
-    Case(name="gen-8k", proof=Proof.LOAD, budget=700 * MIB, shape=(4, 4, 128)),
-    Case(name="gen-32k", proof=Proof.LOAD, budget=1_400 * MIB, shape=(8, 8, 128)),
-    Case(name="gen-96k", proof=Proof.LOAD, budget=3_000 * MIB, shape=(24, 8, 128)),
+    Case(name="gemma-3-270m", proof=Proof.ANSWER, budget=480 * MIB),
+    Case(name="gemma-3-270m", proof=Proof.ANSWER, budget=520 * MIB),
+    *(
+        Case(name=name, proof=Proof.LOAD, budget=budget * MIB, shape=shape)
+        for name, (shape, *budgets) in _SHAPES.items()
+        for budget in budgets
+    ),
     Case(name="gemma-3-270m", proof=Proof.FILL, budget=512 * MIB),
 )
 
@@ -56,6 +66,7 @@ class Run:
 
     case: str
     proof: Proof
+    budget: int
     strategy: str
     loads: int
     failed: int
@@ -109,9 +120,9 @@ def measure(
 
 def ratios(runs: Sequence[Run], strategy: str, baseline: str) -> tuple[float, float]:
     """Return wall time and limit of `strategy` by those of `baseline`: geometric means, no fill."""
-    by_case = {(run.case, run.proof, run.strategy): run for run in runs}
+    by_case = {(run.case, run.proof, run.budget, run.strategy): run for run in runs}
     pairs = [
-        (run, by_case[run.case, run.proof, baseline])
+        (run, by_case[run.case, run.proof, run.budget, baseline])
         for run in runs
         if run.strategy == strategy and run.proof is not Proof.FILL
     ]
@@ -124,13 +135,14 @@ def ratios(runs: Sequence[Run], strategy: str, baseline: str) -> tuple[float, fl
 def table(runs: Sequence[Run]) -> str:
     """Return `runs` for a person."""
     counted = f"{'loads':>5} {'failed':>6} {'prefilled':>9} {'limit':>7} {'time, s':>7}"
-    lines = [f"{'model':13} {'proof':6} {'strategy':8} {counted} {'memory':>7}"]
+    lines = [f"{'model':13} {'proof':6} {'MiB':>5} {'strategy':8} {counted} {'memory':>7}"]
     lines += [
-        f"{run.case:13} {run.proof:6} {run.strategy:8} {run.loads:5} {run.failed:6} "
-        f"{run.prefilled:9,} {run.limit:7,} {run.seconds:7.1f} {run.most:6.1f}%"
+        f"{run.case:13} {run.proof:6} {run.budget // MIB:5} {run.strategy:8} {run.loads:5} "
+        f"{run.failed:6} {run.prefilled:9,} {run.limit:7,} {run.seconds:7.1f} {run.most:6.1f}%"
         for run in runs
     ]
-    for name in sorted({run.strategy for run in runs} - {"bisect"}):
+    unfilled = [run for run in runs if run.proof is not Proof.FILL]
+    for name in sorted({run.strategy for run in unfilled} - {"bisect"}):
         time, limit = ratios(runs, name, "bisect")
         lines.append(f"{name}, without fill: {time:.2f} of bisect's time, {limit:.1%} of its limit")
     lines += [
@@ -158,6 +170,7 @@ def _run(folder: Path, case: Case, strategy: str) -> Run:
     return Run(
         case=case.name,
         proof=case.proof,
+        budget=case.budget,
         strategy=strategy,
         loads=len(report.probes),
         failed=sum(not probe.passed for probe in report.probes),

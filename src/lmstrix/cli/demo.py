@@ -22,8 +22,8 @@ from lmstrix.sizes import parse_bytes, show_bytes
 from lmstrix.values import Completion, Proof, TestReport, Value
 
 FIRST_CONTEXT: Final = 4_096
-HEADROOM: Final = 16 * 2**20
-"""Bytes that the demo allows beyond what its model takes at `FIRST_CONTEXT`: a few thousand tokens
+HEADROOM: Final = 64 * 2**20
+"""Bytes that the demo allows beyond what its model takes at `FIRST_CONTEXT`: some thousand tokens
 more, so that the budget binds, and the window is filled within a minute or two."""
 DEMO_PROMPT: Final = "The capital of France is"
 _ANSWER_TOKENS: Final = 24
