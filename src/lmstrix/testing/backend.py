@@ -54,6 +54,7 @@ class FakeLoaded:
         self.load_s: float | None = LOAD_S
         self._backend = backend
         self._read: Prompt | None = None
+        self._most_read = 0
 
     @property
     def has_chat_template(self) -> bool:
@@ -62,7 +63,12 @@ class FakeLoaded:
 
     def memory_bytes(self) -> int | None:
         """Return what the memory law says, unless the model keeps it to itself."""
-        return self.model.memory_bytes(self.context) if self.model.counts_memory else None
+        return self.taken if self.model.counts_memory else None
+
+    @property
+    def taken(self) -> int:
+        """What the memory law says for the context and the longest prompt so far, in bytes."""
+        return self.model.memory_bytes(self.context, self._most_read)
 
     def count_tokens(self, prompt: Prompt) -> int:
         """Return the tokens of `prompt`, its template included."""
@@ -82,7 +88,10 @@ class FakeLoaded:
         seen = min(asked, self.model.sees or asked)
         cached = self._cached(prompt) if seen == asked else 0
         self._prefill(cached, seen, on_tick)
+        self._most_read = max(self._most_read, seen)
         fate = self.model.fate(self.context, seen)
+        if self._backend.is_short:
+            fate = Outcome.OUT_OF_MEMORY
         self._fail(fate, stall_s)
         self._read = prompt if seen == asked else None
         known = pieces(prompt.text)[asked - seen :][-(self.model.remembers or seen) :]
@@ -191,7 +200,9 @@ class FakeBackend:
     def prior(self, model: Model, config: LoadConfig) -> Prior | None:  # noqa: ARG002 - the law knows one KV type
         """Return the memory law's slope, if the model tells it beforehand."""
         fake = self._models[model.key]
-        return Prior(bytes_per_token=fake.bytes_per_token) if fake.tells_prior else None
+        if not fake.tells_prior:
+            return None
+        return Prior(bytes_per_token=fake.bytes_per_token, filling=fake.filling)
 
     def memory(self) -> MachineMemory | None:
         """Return a machine whose spare memory is the budget less what is loaded now."""
@@ -242,6 +253,11 @@ class FakeBackend:
         self._copies[copy.identifier] = copy
         return copy
 
+    @property
+    def is_short(self) -> bool:
+        """Whether more is taken than there is."""
+        return self._budget_bytes is not None and self._taken() > self._budget_bytes
+
     def record(self, call: Call) -> None:
         """Remember `call`."""
         self.calls.append(call)
@@ -256,7 +272,7 @@ class FakeBackend:
             raise BackendUnavailableError("the fake runtime is not there", hint="start it")
 
     def _taken(self) -> int:
-        return sum(copy.model.memory_bytes(copy.context) for copy in self._copies.values())
+        return sum(copy.taken for copy in self._copies.values())
 
     def _admit(self, fake: FakeModel, request: LoadRequest) -> int:
         asked = request.context or fake.default_context

@@ -49,6 +49,8 @@ class FakeModel:
     declared: int | None = 131_072
     fixed_bytes: int = 1 << 30
     bytes_per_token: int = 64 << 10
+    filling: int = 0
+    """What each token takes on top once it is read, in bytes."""
     rounds_to: int = 1
     """Contexts are rounded up to a multiple of this, as llama.cpp does to 256."""
     resizes_to: int | None = None
@@ -78,9 +80,9 @@ class FakeModel:
     """Whether its memory law can be read from its file."""
     reply: Callable[[str], str] = recite
 
-    def memory_bytes(self, context: int) -> int:
-        """Return what a copy of that context takes, in bytes."""
-        return self.fixed_bytes + self.bytes_per_token * context
+    def memory_bytes(self, context: int, read: int = 0) -> int:
+        """Return what a copy of that context takes once so many tokens were read, in bytes."""
+        return self.fixed_bytes + self.bytes_per_token * context + self.filling * read
 
     def fate(self, context: int, prompt_tokens: int) -> Outcome:
         """Return how an answer to so long a prompt ends."""
