@@ -206,7 +206,9 @@ class Stair(Value):
         default=None, description="Seconds to the first token, had nothing been cached."
     )
     prefill_tps: float | None = Field(default=None, description="Prompt tokens a second here.")
-    decode_tps: float | None = Field(default=None, description="Generated tokens a second here.")
+    decode_tps: float | None = Field(
+        default=None, description="Generated tokens a second here, the median of the answers."
+    )
     memory_bytes: int | None = Field(default=None, description="Most memory taken so far.")
     recall: RecallScore | None = Field(default=None, description="Facts found here, for `recall`.")
 

@@ -10,6 +10,7 @@ load, fails for certain. Wrong answers further up decide nothing.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Protocol
 
 from lmstrix.engine.filler import Document
@@ -111,6 +112,7 @@ class _Climb:
         self._style = style
         self._on_stairs = on_stairs
         self._tokens = 0
+        self._speeds: list[float] = []  # of the answers at the last stair
 
     @property
     def measurable(self) -> bool:
@@ -202,9 +204,13 @@ class _Climb:
         prefilled = depth - (generation.cached_tokens or 0)
         if opens:
             self.stairs.append(self._opened(generation, depth))
-        stair = self.stairs[-1]
+            self._speeds.clear()
+        if generation.decode_tps is not None:
+            self._speeds.append(generation.decode_tps)
         self._replace(
-            prefilled=stair.prefilled + prefilled, memory_bytes=self._reader.memory_bytes()
+            prefilled=self.stairs[-1].prefilled + prefilled,
+            memory_bytes=self._reader.memory_bytes(),
+            decode_tps=median(self._speeds) if self._speeds else None,
         )
 
     def _opened(self, generation: Generation, depth: int) -> Stair:
@@ -216,7 +222,6 @@ class _Climb:
             prefilled=0,
             ttft_s=sum(known) if len(known) == len(waited) else None,
             prefill_tps=generation.prefill_tps,
-            decode_tps=generation.decode_tps,
         )
 
     def _score(self, score: RecallScore) -> None:
@@ -225,6 +230,6 @@ class _Climb:
         if kept is None or score.found > kept.found:
             self._replace(recall=score)
 
-    def _replace(self, **seen: int | RecallScore | None) -> None:
+    def _replace(self, **seen: float | RecallScore | None) -> None:
         self.stairs[-1] = self.stairs[-1].model_copy(update=seen)
         self._on_stairs(tuple(self.stairs))
