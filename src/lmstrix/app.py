@@ -261,13 +261,14 @@ class LMStrix:
 
     @contextmanager
     def _alone(self, plan: TestPlan, bench: Bench) -> Iterator[None]:
-        """Hold the right to probe, with room made for it."""
-        with (
-            self._running,
-            self.registry.measuring(self.backend.name),
-            room_made(bench, unload_others=plan.unload_others, timeout_s=plan.timeout_s),
-        ):
-            yield
+        """Hold the right to probe, with room made for it.
+
+        What others left behind is swept first, or it would seem to have ended after what follows.
+        """
+        with self._running, self.registry.measuring(self.backend.name):
+            self.registry.sweep()
+            with room_made(bench, unload_others=plan.unload_others, timeout_s=plan.timeout_s):
+                yield
 
     def _known(self) -> Sequence[Model]:
         models = with_evidence(

@@ -108,11 +108,16 @@ class Fingerprint(Value):
     budget_bytes: int | None = Field(
         default=None, description="Memory budget set by the user for one loaded model, or null."
     )
+    question: str | None = Field(
+        default=None, description="The user's question and its answer, if ours were not asked."
+    )
 
     @property
     def digest(self) -> str:
         """Sixteen hexadecimal digits that name this fingerprint."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+        without = {"question"} if self.question is None else None  # as before there was one
+        text = self.model_dump_json(exclude=without)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class LoadedModel(Value):
@@ -157,6 +162,16 @@ class Limits(Value):
     bytes_per_token: float | None = Field(
         default=None, description="Memory that one more token of context takes, as measured."
     )
+
+    def of(self, proof: Proof) -> int | None:
+        """Return the limit for `proof`, in tokens."""
+        by_proof = {
+            Proof.LOAD: self.loadable,
+            Proof.ANSWER: self.answered,
+            Proof.FILL: self.usable,
+            Proof.RECALL: self.recall,
+        }
+        return by_proof[proof]
 
     @property
     def best(self) -> int | None:
@@ -240,7 +255,7 @@ class Probe(Value):
     )
     confirmed: bool = Field(
         default=False,
-        description="Whether its failure was seen twice, a smaller size working in between.",
+        description="Whether its failure was seen twice in one load that had answered before.",
     )
     fingerprint: Fingerprint | None = Field(default=None, description="What it holds for.")
     started_at: datetime = Field(description="When the probe began.")

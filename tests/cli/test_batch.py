@@ -53,9 +53,12 @@ def test_table_totals_and_reasons_are_printed_in_the_end(run: Run) -> None:
         f"probes: {len(probes)}, failures: {len(failures)}, tokens read: {read:,}, time: "
     )
     assert failures
-    assert skipped.splitlines()[1].split(maxsplit=1) == [
-        *["text-embedding", "it makes embeddings, and generates no text"],
+    assert [line.split(maxsplit=2)[:2] for line in skipped.splitlines()[1:]] == [
+        ["crashing", "failed"],
+        ["text-embedding", "skipped"],
     ]
+    assert "it makes embeddings, and generates no text" in skipped
+    assert "4,096 tokens failed: crashed" in skipped
     assert result.exit_code == 0
 
 
@@ -116,7 +119,7 @@ def test_batch_with_nothing_left_to_test_is_well_and_says_how_to_test_again(run:
     assert again.exit_code == 0
     assert "`--reset` tests again" in again.stderr
     assert [line.split()[0] for line in again.stdout.splitlines()] == [
-        *["skipped", "small", "crashing", "text-embedding", "big"]
+        *["model", "small", "crashing", "text-embedding", "big"]
     ]
 
 
@@ -136,7 +139,7 @@ def test_dry_run_forecasts_each_model_and_all_together(run: Run, backend: FakeBa
     rows = [line.split() for line in table.splitlines()[1:]]
     assert [row[0] for row in rows] == ["small", "crashing", "big", "all"]
     assert int(rows[-1][2]) == sum(int(row[1]) for row in rows[:-1])
-    assert skipped.startswith("skipped")
+    assert skipped.splitlines()[1].split()[:2] == ["text-embedding", "skipped"]
     assert backend.calls == []
 
 

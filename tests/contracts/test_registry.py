@@ -206,12 +206,16 @@ def test_failure_counts_once_it_has_come_back_or_was_confirmed(store: Store) -> 
     """Limits are the same in every store: by the definition, not by its own."""
     store.registry.put_models("fake", [model()])
     refuted = []
-    for confirmed in (False, False, True):
-        size = 2_048 if confirmed else 4_096
-        store.end(store.begin(size), Outcome.CRASHED, confirmed=confirmed)
+    for size, outcome, confirmed in [
+        (4_096, Outcome.CRASHED, False),
+        (1_024, Outcome.PASSED, False),
+        (4_096, Outcome.CRASHED, False),
+        (2_048, Outcome.CRASHED, True),
+    ]:
+        store.end(store.begin(size), outcome, confirmed=confirmed)
         refuted += [limits.refuted for limits in store.registry.limits_of("fake", "m")]
 
-    assert refuted == [None, 4_096, 2_048]
+    assert refuted == [None, None, 4_096, 2_048]
 
 
 def test_limits_follow_the_declared_context(store: Store) -> None:

@@ -91,11 +91,10 @@ def test_window_that_is_claimed_was_filled(hidden: int, moods: list[Outcome]) ->
 
 
 @settings(deadline=None, max_examples=40)
-@given(hidden=st.integers(4_096, 80_000), crashes=st.sets(st.integers(0, 8), max_size=2))
-def test_single_crashes_do_not_lower_the_limit(hidden: int, crashes: set[int]) -> None:
+@given(hidden=st.integers(4_096, 80_000), crash=st.integers(0, 8))
+def test_single_crash_does_not_lower_the_limit(hidden: int, crash: int) -> None:
     """A failure other than memory counts when it comes back."""
-    moods = [Outcome.CRASHED if n in crashes else Outcome.PASSED for n in range(9)]
-    spread = all(other - one > 1 for one in crashes for other in crashes if other > one)
+    moods = [Outcome.PASSED] * crash + [Outcome.CRASHED]
 
     calm, _, known = search(hidden, [], "certify", Proof.ANSWER)
     report, _, limits = search(hidden, moods, "certify", Proof.ANSWER)
@@ -103,6 +102,5 @@ def test_single_crashes_do_not_lower_the_limit(hidden: int, crashes: set[int]) -
     assert calm is not None
     assert report is not None
     assert known.answered is not None
-    if spread and 0 not in crashes:
-        assert limits.answered is not None
-        assert limits.answered >= 0.9 * known.answered
+    assert limits.answered is not None
+    assert limits.answered >= 0.9 * known.answered

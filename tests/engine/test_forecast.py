@@ -107,7 +107,17 @@ def test_recall_reads_a_window_and_many_questions() -> None:
     assert 131_072 < fill < recall < 1.15 * 131_072
 
 
-@pytest.mark.parametrize("proof", Proof)
+def test_recall_may_turn_out_to_be_immeasurable_and_then_the_window_is_filled() -> None:
+    """That is another load and another window."""
+    space = SearchSpace(ceiling=8_192, granularity=1_024, threshold=65_536)
+
+    cost = forecast(TestPlan(proof=Proof.RECALL, context=8_192), space)
+
+    both = prefill(Proof.RECALL, 8_192) + prefill(Proof.FILL, 8_192)
+    assert (cost.probes, cost.prefill_tokens) == (2, both)
+
+
+@pytest.mark.parametrize("proof", [Proof.LOAD, Proof.ANSWER, Proof.FILL])
 def test_one_context_is_one_probe_with_the_proof_asked_for(proof: Proof) -> None:
     """`--ctx N` asks for no more than that."""
     space = SearchSpace(ceiling=700, granularity=1_024, threshold=65_536)
@@ -173,14 +183,6 @@ def test_failure_lowers_what_may_still_have_to_be_read() -> None:
     assert before.prefill_tokens - after.prefill_tokens == (
         prefill(Proof.FILL, 65_536) - prefill(Proof.FILL, 16_384)
     )
-
-
-def test_once_the_search_is_over_one_window_is_left() -> None:
-    """However many probes it was allowed."""
-    cost = reforecast(TestPlan(proof=Proof.FILL), SPACE, [read(4_000, 500.0)], found=20_480)
-
-    assert (cost.probes, cost.prefill_tokens) == (1, prefill(Proof.FILL, 20_480))
-    assert cost.seconds == pytest.approx(2.0 + cost.prefill_tokens / 500)
 
 
 @pytest.mark.parametrize(

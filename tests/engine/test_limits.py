@@ -101,11 +101,13 @@ class Replay:
     declared: int | None
     passes: list[tuple[int, Probe]] = field(default_factory=list)
     failures: set[int] = field(default_factory=set)
-    doubts: set[int] = field(default_factory=set)
+    doubts: dict[int, bool] = field(default_factory=dict)
 
     def add(self, probe: Probe) -> None:
         """Let `probe` end."""
         if probe.passed and probe.effective is not None:
+            for failed in self.doubts:
+                self.doubts[failed] |= probe.effective < failed
             if probe.proof.strength >= self.proof.strength:
                 self._pass(probe, probe.effective)
         elif probe.outcome is not None and probe.outcome.refutes and self._bears(probe):
@@ -120,7 +122,7 @@ class Replay:
                 return
             size = size if depth == max(s.depth for s in probe.stairs) else min(size, depth)
         self.failures = {failed for failed in self.failures if failed > size}
-        self.doubts = {failed for failed in self.doubts if failed > size}
+        self.doubts = {failed: seen for failed, seen in self.doubts.items() if failed > size}
         self.passes.append((size, probe))
 
     def _fail(self, probe: Probe) -> None:
@@ -128,11 +130,11 @@ class Replay:
         if probe.effective is not None and probe.outcome is not Outcome.INTERRUPTED:
             failed = min(failed, probe.effective)
         at_once = probe.confirmed or probe.outcome in {"out-of-memory", "interrupted"}
-        if at_once or failed in self.doubts:
+        if at_once or self.doubts.get(failed):
             self.passes = [(held, by) for held, by in self.passes if held < failed]
             self.failures.add(failed)
         else:
-            self.doubts.add(failed)
+            self.doubts.setdefault(failed, False)
 
     def _bears(self, probe: Probe) -> bool:
         at_load = probe.effective is None or probe.outcome is Outcome.INTERRUPTED
@@ -324,13 +326,28 @@ def test_single_failure_is_a_doubt_that_neither_refutes_nor_discards(outcome: Ou
 
 
 @pytest.mark.parametrize("outcome", UNCERTAIN)
-@pytest.mark.parametrize("between", [[], [ended(4_096)], [ended(8_192, proof=Proof.ANSWER)]])
-def test_failure_that_comes_back_counts(outcome: Outcome, between: list[Probe]) -> None:
-    """Neither a smaller size nor a weaker proof that works in between speaks against it."""
-    limits = limits_of(ended(16_384), ended(8_192, outcome), *between, ended(8_192, outcome))
+@pytest.mark.parametrize("proof", [Proof.LOAD, Proof.FILL])
+def test_failure_that_comes_back_counts_once_a_smaller_size_has_worked(
+    outcome: Outcome, proof: Proof
+) -> None:
+    """By whatever proof: it shows that the runtime is well, and that size is what decides."""
+    works = ended(4_096, proof=proof)
+    limits = limits_of(ended(16_384), ended(8_192, outcome), works, ended(8_192, outcome))
 
-    assert limits.usable == (4_096 if between == [ended(4_096)] else None)
+    assert limits.usable == (4_096 if proof is Proof.FILL else None)
     assert limits.refuted == 8_192
+
+
+@pytest.mark.parametrize("outcome", UNCERTAIN)
+@pytest.mark.parametrize("between", [[], [ended(8_192, proof=Proof.ANSWER)]])
+def test_failures_prove_nothing_as_long_as_nothing_smaller_works(
+    outcome: Outcome, between: list[Probe]
+) -> None:
+    """A runtime that fails at every size says nothing about any: that is a class of failure."""
+    again = [ended(8_192, outcome), *between] * 3
+    limits = limits_of(ended(16_384), *again)
+
+    assert (limits.usable, limits.refuted) == (16_384, None)
 
 
 def test_failure_that_comes_back_after_that_size_or_a_larger_one_worked_is_a_new_doubt() -> None:
@@ -348,6 +365,7 @@ def test_failures_of_two_proofs_confirm_each_other_for_what_both_bear_on() -> No
         ended(4_096),
         ended(8_192, proof=Proof.LOAD),
         ended(8_192, Outcome.CRASHED, proof=Proof.ANSWER),
+        ended(2_048, proof=Proof.LOAD),
         ended(8_192, Outcome.WRONG_ANSWER, proof=Proof.FILL),
         ended(8_192, proof=Proof.ANSWER),
     )
@@ -505,7 +523,7 @@ def test_evidence_is_exact_only_for_the_fingerprint_asked_for(
         ([ended(4_096, Outcome.CRASHED)], Status.FAILED),
         ([ended(4_096), ended(4_096, Outcome.CRASHED, effective=None)], Status.TESTED),
         ([ended(4_096), *[ended(4_096, Outcome.CRASHED)] * 2], Status.TESTED),
-        ([ended(4_096), *[ended(4_096, Outcome.CRASHED, effective=None)] * 2], Status.FAILED),
+        ([ended(4_096), *[ended(4_096, Outcome.CRASHED, effective=None)] * 2], Status.TESTED),
         ([ended(4_096, Outcome.CRASHED), ended(4_096, Outcome.INTERRUPTED)], Status.INTERRUPTED),
         ([ended(4_096, Outcome.INTERRUPTED), ended(4_096, Outcome.CRASHED)], Status.FAILED),
         ([ended(4_096, Outcome.INTERRUPTED), ended(4_096, Outcome.UNKNOWN)], Status.INTERRUPTED),

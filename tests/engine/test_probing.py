@@ -387,7 +387,8 @@ def test_perfect_reader_finds_eight_facts_at_every_depth(
     )
 
     assert tried.probe.passed
-    assert tried.probe.detail is None
+    form = "by chat" if chat_template else "raw"
+    assert tried.probe.detail == f"baseline: 8 of 8 facts found {form}"
     assert len(tried.probe.stairs) == 4
     for stair in tried.probe.stairs:
         assert stair.recall
@@ -467,18 +468,6 @@ def test_recall_that_cannot_be_measured_is_no_verdict_and_cheap() -> None:
     assert detail.startswith("recall cannot be measured: 0 of 8 facts found by chat, 0 of 8 ")
     assert tried.probe.prefilled_tokens < 3_000
     assert recall_limit(tried.probe.stairs) is None
-
-
-@pytest.mark.parametrize("proof", [Proof.FILL, Proof.RECALL])
-def test_climb_ends_at_a_first_stair_that_is_too_slow(proof: Proof) -> None:
-    """An engine that moved layers to the processor would read for hours."""
-    tried, _ = probe_of(FakeModel(), proof, context=40_000, min_tps=DECODE_TPS + 1)
-
-    assert tried.probe.outcome is Outcome.TOO_SLOW
-    assert "50.0 tokens a second" in (tried.probe.detail or "")
-    assert "51 wanted" in (tried.probe.detail or "")
-    assert len(tried.probe.stairs) == 1
-    assert probe_of(FakeModel(), proof, min_tps=DECODE_TPS)[0].probe.passed
 
 
 @pytest.mark.parametrize("proof", list(Proof))

@@ -57,7 +57,9 @@ def test_descent_brackets_any_hidden_limit(
 
     limits = derive_limits(None, probes, fingerprint=None)
     assert probes[0].requested == space.ceiling
-    if limits.refuted is None:
+    if limits.refuted is None and limits.usable is None:
+        assert hidden < space.start  # nothing works at all, which is no matter of size
+    elif limits.refuted is None:
         assert limits.usable == space.ceiling <= hidden
     elif limits.usable is None:
         assert hidden < limits.refuted <= space.start

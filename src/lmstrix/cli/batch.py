@@ -11,6 +11,7 @@ from lmstrix.cli.progress import AGAIN, TestProgress
 from lmstrix.cli.reports import show_forecasts, show_reports, show_skipped, together, totals
 from lmstrix.cli.session import Session
 from lmstrix.cli.stopping import OrderlyStop, Stopped
+from lmstrix.engine.batch import TESTED_BEFORE
 from lmstrix.engine.catalogue import Query
 from lmstrix.errors import BackendError, RequestError
 from lmstrix.values import ReportList, Status
@@ -80,8 +81,7 @@ class Batch:
     def _idle(self, forecast: ReportList) -> int:
         """Say why there is nothing to test; that is well if all was tested before."""
         self._show(forecast)
-        known = self.session.strix.list_models(query=self.query).models
-        if any(model.status in {Status.TESTED, Status.FAILED} for model in known):
+        if any(skipped.reason == TESTED_BEFORE for skipped in forecast.skipped):
             note(
                 "nothing is left to test: `--reset` tests again, `lmstrix list` shows what is known"
             )
@@ -96,9 +96,10 @@ class Batch:
         if found.reports:
             show_reports(self._sorted(found).reports)
             click.echo(f"\n{took}")
-        if found.reports and found.skipped:
+        failed = [report for report in found.reports if report.status is Status.FAILED]
+        if found.reports and (failed or found.skipped):
             click.echo()
-        show_skipped(found.skipped)
+        show_skipped(found.skipped, failed)
 
     def _sorted(self, found: ReportList) -> ReportList:
         """Return `found` with its reports in the order of the query, if one was asked for."""
@@ -110,7 +111,7 @@ class Batch:
 
 
 def _share_done(done: ReportList, models: int) -> str:
-    tested = sum(report.status is not Status.TESTING for report in done.reports)
+    tested = sum(report.status in {Status.TESTED, Status.FAILED} for report in done.reports)
     return f"{tested} of {models} models are tested"
 
 

@@ -10,7 +10,7 @@ from lmstrix.cli.output import emit_json, note
 from lmstrix.cli.session import Session
 from lmstrix.cli.views import show_models
 from lmstrix.engine.catalogue import Query, SortKey, parse_sort
-from lmstrix.values import ModelList
+from lmstrix.values import ModelList, Status
 
 
 @click.command("list", cls=TextCommand)
@@ -72,6 +72,8 @@ def _show(found: ModelList, show: Literal["table", "id", "path", "json"]) -> Non
     match show:
         case "table":
             show_models(found.models)
+            if any(model.status is Status.STALE for model in found.models):
+                note("stale: measured with another runtime, configuration, machine or budget")
             if not found.models:
                 note("no model matches; `lmstrix doctor` shows where models are looked for")
         case "json":

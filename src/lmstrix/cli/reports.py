@@ -67,9 +67,11 @@ def show_speed_limit(report: TestReport, min_tps: float) -> None:
     click.echo(f"\nusable at {min_tps:g} tok/s: {found}")
 
 
-def show_skipped(skipped: Sequence[Skipped]) -> None:
-    """Print a row for each model that was not tested, and why."""
-    show_table(("skipped", "why"), [(s.model, s.reason) for s in skipped], text_columns=("why",))
+def show_skipped(skipped: Sequence[Skipped], failed: Sequence[TestReport] = ()) -> None:
+    """Print a row for each model that was not tested, or in vain, and why."""
+    rows = [(report.model, "failed", report.stopped_because) for report in failed]
+    rows += [(one.model, "skipped", one.reason) for one in skipped]
+    show_table(("model", "", "why"), rows, text_columns=("", "why"))
 
 
 def show_forecast(report: TestReport) -> None:

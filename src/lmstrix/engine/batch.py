@@ -6,6 +6,7 @@ which take longest to fill, come last. A model that fails, or cannot be tried, n
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from lmstrix.engine.bench import Bench
 from lmstrix.engine.catalogue import by_size, is_embedding
@@ -13,6 +14,9 @@ from lmstrix.engine.discovery import ContextTest, TestPlan
 from lmstrix.engine.forecast import describe
 from lmstrix.errors import BackendError, RequestError
 from lmstrix.values import Event, Forecast, Model, ReportList, Skipped, Status, TestReport
+
+TESTED_BEFORE: Final = "it was tested before, under the same conditions"
+"""Why a model is skipped that needs no other test."""
 
 
 def run_tests(models: Sequence[Model], plan: TestPlan, bench: Bench) -> ReportList:
@@ -90,17 +94,18 @@ class _Batch:
     def take(self, step: Callable[[ContextTest], None], test: ContextTest) -> None:
         """Take one step of a test; what goes wrong with it is a reason to leave it there."""
         key = test.model.key
-        if any(skipped.model == key for skipped in self.skipped):
+        if self._is_skipped(key):
             return
         try:
             step(test)
         except (BackendError, RequestError) as error:
             self._skip(key, str(error))
+        finally:  # also if the caller has had enough: what was found is to be told
+            if test.has_probed:
+                self.reports[key] = test.finish()
+        report = self.reports.get(key)
+        if self._is_skipped(key) or report is None or report.status is not Status.TESTING:
             self._end(key)
-        else:
-            self.reports[key] = test.finish()
-            if self.reports[key].status is not Status.TESTING:
-                self._end(key)
 
     def result(self, tests: Sequence[ContextTest]) -> ReportList:
         """Return the reports there are, in the order of `tests`."""
@@ -118,8 +123,11 @@ class _Batch:
             raise RequestError(f"it declares {declared:,} tokens")
         test = ContextTest(model, self.plan, self.bench)
         if test.is_done_already and not self.plan.reset:
-            raise RequestError("it was tested before, under the same conditions")
+            raise RequestError(TESTED_BEFORE)
         return test
+
+    def _is_skipped(self, key: str) -> bool:
+        return any(skipped.model == key for skipped in self.skipped)
 
     def _end(self, key: str) -> None:
         if key not in self.done:

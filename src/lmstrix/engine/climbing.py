@@ -57,14 +57,12 @@ class Window:
         seed: Decides on filler and facts.
         document: The kind of filler.
         question: The user's question, asked at every stair in place of a fact.
-        min_tps: If the first stair generates slower, the others are not read.
     """
 
     tokens: int
     seed: int
     document: Document = "prose"
     question: OwnQuestion | None = None
-    min_tps: float | None = None
 
 
 def fill(reader: Reader, window: Window, *, chat: bool, on_stairs: OnStairs) -> Verdict:
@@ -94,9 +92,9 @@ def recall(reader: Reader, window: Window, *, chat: bool, on_stairs: OnStairs) -
         climb = _Climb(reader, window, style, on_stairs)
         verdict = climb.run()
         if climb.measurable:
-            notes = recall_notes(climb.stairs)
-            return verdict._replace(detail=notes or None) if verdict.passed else verdict
-        missed.append(climb.missed)
+            noted = filter(None, [f"baseline: {climb.baseline}", recall_notes(climb.stairs)])
+            return verdict._replace(detail="; ".join(noted)) if verdict.passed else verdict
+        missed.append(climb.baseline)
         depth = climb.stairs[0].depth
     told = f"{', '.join(missed)}, at {depth:,} tokens"
     return Verdict(Outcome.UNKNOWN, f"recall cannot be measured: {told}")
@@ -121,8 +119,8 @@ class _Climb:
         return baseline is None or baseline.found >= MEASURABLE
 
     @property
-    def missed(self) -> str:
-        """What the first stair found, for a person."""
+    def baseline(self) -> str:
+        """What the first stair found and how it was asked, for a person."""
         form = "by chat" if self._style.chat else "raw"
         score = self._baseline
         return "" if score is None else f"{score.found} of {score.asked} facts found {form}"
@@ -152,11 +150,7 @@ class _Climb:
 
     def _stopped(self) -> Verdict | None:
         """Return why nothing deeper than the first stair is worth reading, if that is so."""
-        first, least = self.stairs[0], self._window.min_tps
-        if least is not None and first.decode_tps is not None and first.decode_tps < least:
-            told = f"{first.decode_tps:,.1f} tokens a second at {first.depth:,} tokens"
-            return Verdict(Outcome.TOO_SLOW, f"{told}, {least:g} wanted")
-        return None if self.measurable else Verdict(Outcome.UNKNOWN, self.missed)
+        return None if self.measurable else Verdict(Outcome.UNKNOWN, self.baseline)
 
     def _visit(self, landing: Landing, *, tokens: int | None = None) -> Verdict:
         """Ask at `landing`; `tokens` is the exact length of the question at the top."""

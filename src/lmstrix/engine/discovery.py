@@ -8,8 +8,9 @@ strategy again, which then asks for the next one. Where only the runtime or the 
 since a limit was found, that limit is tried first, and if it still holds there is no search.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Final
 
 from lmstrix.engine.admission import Conditions, admit
@@ -21,7 +22,7 @@ from lmstrix.engine.plan import TestPlan
 from lmstrix.engine.prober import Prober
 from lmstrix.engine.recall import recall_limit, usable_at_speed
 from lmstrix.engine.resuming import SearchRecord
-from lmstrix.engine.room import held_by_others
+from lmstrix.engine.room import held_by_others, own_bytes
 from lmstrix.engine.strategy import Descend
 from lmstrix.values import Forecast, Limits, Model, Outcome, Probe, Proof, Status, TestReport
 
@@ -63,13 +64,11 @@ class ContextTest:
         self._plan = plan
         self._wanted = plan.proof
         self._bench = bench
-        self._fingerprint = bench.backend.fingerprint(model, plan.config).model_copy(
-            update={"budget_bytes": plan.chosen_budget}
-        )
+        self._fingerprint = plan.conditions(bench.backend.fingerprint(model, plan.config))
         subject = (bench.backend.name, model.key, self._fingerprint.digest)
         self._record = SearchRecord(bench.registry, subject, plan)
         self._prior = bench.backend.prior(model, plan.config)
-        self._conditions = Conditions(memory=bench.backend.memory(), held=held_by_others(bench))
+        self._conditions = _conditions(bench)
         self.admission = admit(
             model,
             plan,
@@ -77,11 +76,10 @@ class ContextTest:
             prior=self._prior,
             conditions=self._conditions,
         )
-        self._prober = Prober(
-            model, plan, bench, fingerprint=self._fingerprint, memory=self._conditions.memory
-        )
+        self._prober = Prober(model, plan, bench, fingerprint=self._fingerprint)
         self._telling = self._prober.telling
         self._spent_s = 0.0
+        self._ended = False
         self._status = model.status
         self._stopped_because = "nothing was loaded: only the forecast was asked for"
 
@@ -89,9 +87,10 @@ class ContextTest:
     def is_done_already(self) -> bool:
         """Whether the same was found out before, with the same fingerprint."""
         wanted = self._plan.context
+        known = self._limits().of(self._plan.proof)
         if wanted is None:
-            return self._record.is_done()
-        return (_limit(self._limits(), self._plan.proof) or 0) >= wanted
+            return self._record.is_done(known=known is not None)
+        return (known or 0) >= wanted
 
     def search(self) -> None:
         """Find the largest context that passes the cheaper proof, or make the one probe asked for.
@@ -100,9 +99,9 @@ class ContextTest:
             BackendUnavailableError: The runtime was lost; the probe under way is closed.
             RegistryError: What was measured cannot be written.
         """
-        with self._timed():
+        with self._timed(), self._judged():
+            self._stopped_because = "the test was broken off"
             self._search()
-            self._judge(Status.TESTING)
 
     def prove(self) -> None:
         """Prove what was found as strongly as the plan wants it, or what lies below.
@@ -111,11 +110,17 @@ class ContextTest:
             BackendUnavailableError: The runtime was lost; the probe under way is closed.
             RegistryError: What was measured cannot be written.
         """
-        with self._timed():
+        self._ended = True
+        with self._timed(), self._judged():
             if self._plan.context is None:
                 self._prove()
-                self._record.end()
-            self._judge(Status.FAILED)
+                if self._prober.probes and _decides(self._prober.probes[-1]):
+                    self._record.end()
+
+    @property
+    def has_probed(self) -> bool:
+        """Whether a probe of this test has ended."""
+        return bool(self._prober.probes)
 
     def report(self) -> TestReport:
         """Return what was found so far."""
@@ -140,16 +145,22 @@ class ContextTest:
         self._telling.note(self._conditions.describe(self.admission.cap_bytes))
         self._telling.announce(self.admission.forecast)
         if self._plan.context is not None:
-            self._probe(self._plan.context, self._plan.proof)
-            self._stopped_because = f"one probe at {self._plan.context:,} tokens was asked for"
-        elif not self._resume() and self._verify():
-            self._record.end()
-        else:
+            self._probe_once(self._plan.context)
+        elif not self._holds_still():
             self._stopped_because = self._follow()
             if self.admission.barred is not None:
                 self._stopped_because += (
                     f"; a probe at {self.admission.barred:,} tokens was interrupted before"
                 )
+
+    def _probe_once(self, context: int) -> None:
+        probe = self._probe(context, self._plan.proof)
+        self._stopped_because = f"one probe at {context:,} tokens was asked for: {probe.outcome}"
+        self._record.set_aside(probe)
+        if (told := _immeasurable(probe)) is not None:
+            self._wanted = Proof.FILL
+            self._record.set_aside(self._probe(context, Proof.FILL))
+            self._stopped_because += f"; {told}"
 
     def _prove(self) -> None:
         found = self._prober.largest_loaded(self.admission.space.ceiling)
@@ -157,14 +168,25 @@ class ContextTest:
             return
         why_searched = self._stopped_because
         self._descend(found)
-        if (told := _immeasurable(self._prober.probes)) is not None:
-            self._wanted, self._stopped_because = Proof.FILL, why_searched
+        if (told := _immeasurable(self._prober.probes[-1])) is not None:
+            self._wanted, self._stopped_because = Proof.FILL, f"{why_searched}; {told}"
             self._descend(found)
-            self._stopped_because += f"; {told}"
 
-    def _judge(self, otherwise: Status) -> None:
-        """Say where the test stands: `tested` if what is wanted is proved."""
-        self._status = Status.TESTED if self._prober.has_passed(self._wanted) else otherwise
+    @contextmanager
+    def _judged(self) -> Iterator[None]:
+        """Say afterwards where the test stands: `tested` if what is wanted is proved."""
+        unproved = Status.INTERRUPTED
+        try:
+            yield
+            unproved = Status.TESTING if self._goes_on() else Status.FAILED
+        finally:
+            proved = self._prober.has_passed(self._wanted)
+            self._status = Status.TESTED if proved else unproved
+
+    def _goes_on(self) -> bool:
+        """Whether there is something left to prove."""
+        found = self._prober.largest_loaded(self.admission.space.ceiling)
+        return not self._ended and self._plan.context is None and found is not None
 
     @contextmanager
     def _timed(self) -> Iterator[None]:
@@ -194,21 +216,31 @@ class ContextTest:
     def _probe(self, context: int, proof: Proof) -> Probe:
         return self._prober.probe(context, proof, cap_bytes=self.admission.cap_bytes)
 
-    def _resume(self) -> bool:
-        """Take up the probes of the same search, if it was broken off; return whether it was."""
-        self._prober.keep(self._record.begin(self._alike()))
-        kept = len(self._prober.probes)
-        if kept:
-            plural = "" if kept == 1 else "s"
-            self._telling.note(f"going on after {kept} probe{plural} of an interrupted search")
-        return kept > 0
+    def _holds_still(self) -> bool:
+        """Whether a limit found before something changed is all that has to be known.
+
+        A search that was broken off is taken up instead; what it began with may have been that.
+        """
+        self._prober.keep(self._record.begin(self._alike(), self.admission.cap_bytes))
+        kept = self._prober.probes
+        if not kept:
+            return self._verify()
+        plural = "" if len(kept) == 1 else "s"
+        self._telling.note(f"going on after {len(kept)} probe{plural} of an interrupted search")
+        first, plan = kept[0], self._plan
+        if not first.passed or first.proof in {plan.searching, Proof.LOAD}:
+            return False
+        self._stopped_because = f"{first.requested:,} tokens, found before, still hold"
+        return True
 
     def _verify(self) -> bool:
         """Try the limit that was found before something changed; return whether it holds."""
         stored = self._bench.registry.limits_of(self._bench.backend.name, self.model.key)
         old = None if self._plan.reset else to_verify(stored, self._fingerprint)
-        known = None if old is None else _limit(old, self._plan.proof)
-        if old is None or known is None or known > self.admission.space.ceiling:
+        # A window is recalled from as deep as it is: fill all of it.
+        proof = Proof.FILL if self._plan.proof is Proof.RECALL else self._plan.proof
+        known = None if old is None else old.of(proof)
+        if old is None or known is None or not self._is_worth_trying(old, known):
             return False
         before = old.fingerprint.runtime if old.fingerprint else "an unknown runtime"
         self._telling.note(f"trying whether the {known:,} tokens found with {before} still hold")
@@ -217,12 +249,22 @@ class ContextTest:
         self._stopped_because = f"{known:,} tokens, found with {before}, still hold"
         return True
 
+    def _is_worth_trying(self, old: Limits, known: int) -> bool:
+        """Whether a search found `known`, and nothing speaks against beginning there."""
+        then, space = old.fingerprint, self.admission.space
+        if then is None or then.machine != self._fingerprint.machine:
+            return False
+        subject = (self._bench.backend.name, self.model.key, then.digest)
+        return known <= min(space.ceiling, space.threshold) and SearchRecord(
+            self._bench.registry, subject, self._plan
+        ).is_done(known=True)
+
     def _follow(self) -> str:
         """Let the plan's strategy probe until it has seen enough; return why it has."""
         strategy = self._plan.open_strategy(self.admission.space)
         proof = self._plan.searching
         for probe in self._prober.probes:
-            if probe.proof is proof:
+            if probe.proof is proof and _decides(probe):
                 strategy.tell(self._when_full(probe))
         untimed = self.admission.forecast.seconds is None
         while (context := strategy.next_context()) is not None:
@@ -253,7 +295,7 @@ class ContextTest:
         space, cost = descent(self._plan, self.admission.space, found, self._prober.probes)
         strategy = Descend(space, thorough=self._plan.strategy in _THOROUGH)
         for probe in self._prober.probes:
-            if probe.proof is self._wanted:
+            if probe.proof is self._wanted and _decides(probe):
                 strategy.tell(probe)
         announced = False
         while (context := strategy.next_context()) is not None:
@@ -261,26 +303,27 @@ class ContextTest:
             if not announced and strategy.next_context() is not None:
                 announced = True
                 self._telling.announce(cost)
+        reasons = [self._stopped_because, *strategy.notes]
         if not self._prober.has_passed(self._wanted, context=found):
-            self._stopped_because = strategy.stopped_because
+            reasons.insert(0, strategy.stopped_because)
+        self._stopped_because = "; ".join(dict.fromkeys(reasons))
 
 
-def _immeasurable(probes: Sequence[Probe]) -> str | None:
-    """Return why nothing can be said of recall, if the last probe has shown that."""
-    last = probes[-1] if probes else None
-    if last is None or last.proof is not Proof.RECALL or last.outcome is not Outcome.UNKNOWN:
+def _conditions(bench: Bench) -> Conditions:
+    """Return what the machine has now, or will have once our own idle copies are released."""
+    memory = bench.backend.memory()
+    if memory is not None:
+        memory = replace(memory, available=memory.available + own_bytes(bench))
+    return Conditions(memory=memory, held=held_by_others(bench))
+
+
+def _decides(probe: Probe) -> bool:
+    """Whether `probe` says anything of its size."""
+    return probe.passed or (probe.outcome is not None and probe.outcome.refutes)
+
+
+def _immeasurable(probe: Probe) -> str | None:
+    """Return why nothing can be said of recall, if `probe` has shown that."""
+    if (probe.proof, probe.outcome) != (Proof.RECALL, Outcome.UNKNOWN):
         return None
-    return last.detail if last.stairs and recall_limit(last.stairs) is None else None
-
-
-def _limit(limits: Limits, proof: Proof) -> int | None:
-    """Return the limit for `proof`."""
-    match proof:
-        case Proof.LOAD:
-            return limits.loadable
-        case Proof.ANSWER:
-            return limits.answered
-        case Proof.FILL:
-            return limits.usable
-        case Proof.RECALL:
-            return limits.recall
+    return probe.detail if probe.stairs and recall_limit(probe.stairs) is None else None

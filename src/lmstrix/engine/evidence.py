@@ -78,7 +78,13 @@ def _of_same_file(stored: Iterable[Limits], now: Fingerprint) -> Sequence[Limits
 def _is_configured(limits: Limits, now: Fingerprint) -> bool:
     """Whether `limits` were measured with the configuration and the budget of `now`."""
     then = limits.fingerprint
-    return then is not None and (then.config, then.budget_bytes) == (now.config, now.budget_bytes)
+    if then is None:
+        return False
+    return (then.config, then.budget_bytes, then.question) == (
+        now.config,
+        now.budget_bytes,
+        now.question,
+    )
 
 
 def _holds(limits: Limits) -> bool:

@@ -42,21 +42,17 @@ def forecast(plan: TestPlan, space: SearchSpace, earlier: Iterable[Probe] = ()) 
     )
 
 
-def reforecast(
-    plan: TestPlan, space: SearchSpace, done: Sequence[Probe], *, found: int | None = None
-) -> Forecast:
+def reforecast(plan: TestPlan, space: SearchSpace, done: Sequence[Probe]) -> Forecast:
     """Return what a search still costs, by what it measured so far.
 
     Args:
         plan: What was asked for.
         space: Where it may search.
         done: The probes that it has made.
-        found: The context at which the search ended, if only the stronger proof of it is left.
     """
     failed = (probe.requested for probe in done if probe.outcome and probe.outcome.refutes)
-    top = min((space.ceiling, *failed)) if found is None else found
-    searching = plan.context is None and found is None
-    left = max(0, most_probes(space, plan.strategy) - len(done)) if searching else 0
+    top = min((space.ceiling, *failed))
+    left = max(0, most_probes(space, plan.strategy) - len(done))
     probes, tokens = _rest(plan, left, top)
     seconds = _seconds(probes, tokens, done, least_read=BRIEF + 1)
     if seconds is None:
@@ -124,6 +120,8 @@ def _rest(plan: TestPlan, searching: int, top: int) -> tuple[int, int]:
     """
     last = plan.context is not None or plan.searching is not plan.proof
     tokens = searching * prefill(plan.searching, top) + last * prefill(plan.proof, top)
+    if plan.proof is Proof.RECALL:  # where recall cannot be measured, the window is filled instead
+        return searching + last + 1, tokens + prefill(Proof.FILL, top)
     return searching + last, tokens
 
 

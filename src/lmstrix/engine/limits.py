@@ -19,8 +19,9 @@ smaller one that was loaded. It bears
   loading it, failing to recall nothing against filling it.
 
 It counts at once if it was out of memory, an interruption, or `confirmed`. Any other counts once it
-has happened twice: at the same context, and nothing passed there or above in between. A single one
-is a doubt, for a server that hiccups fails at every size; it neither refutes nor discards.
+has happened twice: at the same context, a smaller one having passed in between, by whatever proof,
+and none there or above. Else it is a doubt, for a server that hiccups fails at every size; it
+neither refutes nor discards.
 
 `resized`, `refused`, `unavailable` and `unknown` prove nothing either way.
 
@@ -124,17 +125,19 @@ class _Bracket:
     ) -> None:
         passes: list[tuple[int, int]] = []
         failures: list[int] = []
-        happens_again: set[int] = set()
+        happens_again: dict[int, bool] = {}  # and whether a smaller size works before it does
         highest, lowest = 0.0, inf
         for place, probe in reversed(list(enumerate(ended))):
+            for size in happens_again:
+                happens_again[size] |= _works_below(probe, size)
             if (held := _held(probe, proof, declared)) is not None:
                 highest = max(highest, held)
-                happens_again = {failed for failed in happens_again if failed > held}
+                happens_again = {size: seen for size, seen in happens_again.items() if size > held}
                 if held < lowest and (within is None or place in within.places):
                     passes.append((held, place))
             elif (failed := _failed(probe, proof)) is not None:
-                if not (_is_certain(probe) or failed in happens_again):
-                    happens_again.add(failed)
+                if not (_is_certain(probe) or happens_again.get(failed)):
+                    happens_again.setdefault(failed, False)
                     continue
                 lowest = min(lowest, failed)
                 if failed > highest:
@@ -189,6 +192,11 @@ def _failed(probe: Probe, proof: Proof) -> int | None:
     if probe.proof.strength > proof.strength:
         return None
     return min(probe.requested, probe.effective)
+
+
+def _works_below(probe: Probe, failed: int) -> bool:
+    """Whether `probe` shows that a size smaller than `failed` works, by whatever proof."""
+    return probe.passed and probe.effective is not None and probe.effective < failed
 
 
 def _is_certain(probe: Probe) -> bool:

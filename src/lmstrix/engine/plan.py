@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Final, TypedDict
+from typing import Any, Final, TypedDict, cast
 
 from lmstrix.engine.filler import Document
 from lmstrix.engine.questions import OwnQuestion
@@ -14,7 +14,7 @@ from lmstrix.engine.strategy import (
     open_strategy,
 )
 from lmstrix.errors import RequestError
-from lmstrix.values import LoadConfig, Proof
+from lmstrix.values import Fingerprint, LoadConfig, Proof
 
 PASSES: Final[Mapping[Proof, Proof]] = {
     Proof.LOAD: Proof.LOAD,
@@ -104,6 +104,12 @@ class TestPlan:
         """
         return open_strategy(self.strategy, space, self.others)
 
+    def conditions(self, fingerprint: Fingerprint) -> Fingerprint:
+        """Return `fingerprint` with what the user chose: a budget, a question of their own."""
+        asked = None if self.question is None else str((self.question.text, self.question.expect))
+        chosen = {"budget_bytes": self.chosen_budget, "question": asked}
+        return fingerprint.model_copy(update=chosen)
+
     @property
     def searching(self) -> Proof:
         """The proof that the search itself goes by."""
@@ -129,6 +135,10 @@ def plan_of(
             "a question of your own needs the answer to expect, and the other way round",
             hint='`--prompt "What is the capital of France?" --expect Paris`',
         )
+    for name in ("timeout_s", "min_tps"):
+        value = cast("float | None", options.get(name))
+        if value is not None and not value > 0:  # which is true of "not a number" too
+            raise RequestError(f"`{name}` is a number above 0, not {value}")
     check_strategy(options.get("strategy", TestPlan.strategy), others)
     known = {field.name for field in fields(TestPlan)}
     taken: dict[str, Any] = {name: value for name, value in options.items() if name in known}

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 from lmstrix.engine.bench import Bench
 from lmstrix.engine.journal import record_probe
+from lmstrix.engine.memory import spare_bytes
 from lmstrix.engine.plan import TestPlan
 from lmstrix.engine.probing import Trial
 from lmstrix.engine.telling import Telling
 from lmstrix.engine.watch import Watch
-from lmstrix.ports import MachineMemory
 from lmstrix.values import Fingerprint, Model, Outcome, Probe, Proof
 
 
@@ -24,17 +24,10 @@ class Prober:
         plan: How.
         bench: What is acted upon.
         fingerprint: What the probes hold for.
-        memory: The machine's before the test, if it can be read.
     """
 
     def __init__(
-        self,
-        model: Model,
-        plan: TestPlan,
-        bench: Bench,
-        *,
-        fingerprint: Fingerprint,
-        memory: MachineMemory | None,
+        self, model: Model, plan: TestPlan, bench: Bench, *, fingerprint: Fingerprint
     ) -> None:
         self.probes: list[Probe] = []
         self.telling = Telling(model.key, bench.on_event)
@@ -42,10 +35,9 @@ class Prober:
         self._plan = plan
         self._bench = replace(bench, on_event=self.telling.relay)
         self._fingerprint = fingerprint
-        self._memory = memory
 
     def probe(self, context: int, proof: Proof, *, cap_bytes: int | None) -> Probe:
-        """Make one probe within `cap_bytes` of memory, and keep it.
+        """Make one probe within `cap_bytes` of memory, or what is spare now, and keep it.
 
         Raises:
             BackendUnavailableError: The runtime was lost; the probe is closed as `unavailable`.
@@ -78,13 +70,22 @@ class Prober:
 
         An interrupted probe may have lowered the ceiling below what had passed before.
         """
-        sizes = [min(probe.requested, ceiling) for probe in self.probes if probe.passed]
+        standing: list[int] = []
+        for probe in self.probes:
+            if probe.passed:
+                standing.append(probe.requested)
+            elif probe.outcome is Outcome.OUT_OF_MEMORY:
+                standing = [size for size in standing if size < probe.requested]
+        sizes = [min(size, ceiling) for size in standing]
         resized = [p.effective or 0 for p in self.probes if p.outcome is Outcome.RESIZED]
         sizes += [size for size in resized if 0 < size <= ceiling]
         return max(sizes, default=None)
 
     def _trial(self, cap_bytes: int | None) -> Trial:
         plan, bench = self._plan, self._bench
+        memory = bench.backend.memory()
+        if cap_bytes is not None and memory is not None:
+            cap_bytes = min(cap_bytes, spare_bytes(memory))
         return Trial(
             model=self._model,
             config=plan.config,
@@ -93,6 +94,5 @@ class Prober:
             stall_s=plan.stall_s or plan.timeout_s,
             document=plan.document,
             question=plan.question,
-            min_tps=plan.min_tps,
-            watch=Watch(bench.backend.memory, self._memory, seconds=bench.clock.seconds),
+            watch=Watch(bench.backend.memory, memory, seconds=bench.clock.seconds),
         )

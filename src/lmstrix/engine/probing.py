@@ -54,7 +54,6 @@ class Trial:
     Attributes:
         document: What windows are filled with.
         question: What the user wants asked instead of our own questions, except for recall.
-        min_tps: A window is not read on if its first stair generates slower than this.
         watch: Asked at every sign of life; words that it returns say what the machine suffers
             from, and the probe is stopped.
     """
@@ -66,7 +65,6 @@ class Trial:
     stall_s: float
     document: Document = "prose"
     question: OwnQuestion | None = None
-    min_tps: float | None = None
     watch: Callable[[], str | None] = unwatched
 
 
@@ -161,7 +159,6 @@ class _Attempt:
             seed=self._seed,
             document=self._trial.document,
             question=self._own,
-            min_tps=self._trial.min_tps,
         )
         climb = recall if self._probe.proof is Proof.RECALL else fill
         return climb(_Reader(copy, self), window, chat=chat, on_stairs=self._keep_stairs)

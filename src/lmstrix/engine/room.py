@@ -6,7 +6,7 @@ at the context it had.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
 from lmstrix.engine.bench import Bench
@@ -23,12 +23,10 @@ class _Evicted(NamedTuple):
 @contextmanager
 def room_made(bench: Bench, *, unload_others: bool, timeout_s: float) -> Iterator[None]:
     """Release loaded copies for as long as the context lasts; see above for which."""
-    evicted = _release(bench, unload_others=unload_others)
-    try:
+    with ExitStack() as afterwards:
+        for evicted in _release(bench, unload_others=unload_others):
+            afterwards.callback(_restore, evicted, bench, timeout_s)
         yield
-    finally:
-        for copy in evicted:
-            _restore(copy, bench, timeout_s)
 
 
 def held_by_others(bench: Bench) -> Sequence[str]:
@@ -41,17 +39,23 @@ def held_by_others(bench: Bench) -> Sequence[str]:
     ]
 
 
-def _release(bench: Bench, *, unload_others: bool) -> list[_Evicted]:
-    evicted = []
+def own_bytes(bench: Bench) -> int:
+    """Return the memory of the copies that a test releases, as far as it is known."""
+    held = (bench.backend.attach(copy.identifier) for _, copy in bench.backend.loaded())
+    return sum(
+        copy.memory_bytes() or 0 for copy in held if copy is not None and copy.load_s is not None
+    )
+
+
+def _release(bench: Bench, *, unload_others: bool) -> Iterator[_Evicted]:
     for key, told in bench.backend.loaded():
         copy = bench.backend.attach(told.identifier)
         if copy is None or (copy.load_s is None and not unload_others):
             continue
         if copy.load_s is None:
-            evicted.append(_Evicted(key, copy.context))
             _tell(bench, key, f"unloading {key} for the time of the test")
+            yield _Evicted(key, copy.context)
         copy.unload()
-    return evicted
 
 
 def _restore(copy: _Evicted, bench: Bench, timeout_s: float) -> None:
@@ -60,6 +64,7 @@ def _restore(copy: _Evicted, bench: Bench, timeout_s: float) -> None:
     )
     model = _model(copy.key, bench)
     if model is None:
+        _tell(bench, copy.key, f"{copy.key} is not known any more, and not loaded again")
         return
     try:
         bench.backend.load(model, request)

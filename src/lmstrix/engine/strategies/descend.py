@@ -34,7 +34,12 @@ class Descend:
         """See `Strategy.stopped_because`."""
         if self.next_context() is not None:
             return ""
-        return "; ".join([self._bracket.inconclusive or self._ending(), *self._bracket.notes])
+        return "; ".join([self._bracket.inconclusive or self._ending(), *self.notes])
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was contradicted, or left in doubt, each in a few words."""
+        return self._bracket.notes
 
     def next_context(self) -> int | None:
         """See `Strategy.next_context`."""
