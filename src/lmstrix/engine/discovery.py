@@ -15,7 +15,7 @@ from typing import Final
 
 from lmstrix.engine.admission import Conditions, admit
 from lmstrix.engine.bench import Bench
-from lmstrix.engine.evidence import to_verify
+from lmstrix.engine.evidence import may_verify, to_verify
 from lmstrix.engine.forecast import descent, reforecast
 from lmstrix.engine.limits import derive_limits
 from lmstrix.engine.plan import TestPlan
@@ -240,7 +240,9 @@ class ContextTest:
         # A window is recalled from as deep as it is: fill all of it.
         proof = Proof.FILL if self._plan.proof is Proof.RECALL else self._plan.proof
         known = None if old is None else old.of(proof)
-        if old is None or known is None or not self._is_worth_trying(old, known):
+        if old is None or known is None or not self._was_searched_for(old):
+            return False
+        if not may_verify(known, old, self._fingerprint, self.admission.space, self.model):
             return False
         before = old.fingerprint.runtime if old.fingerprint else "an unknown runtime"
         self._telling.note(f"trying whether the {known:,} tokens found with {before} still hold")
@@ -249,15 +251,13 @@ class ContextTest:
         self._stopped_because = f"{known:,} tokens, found with {before}, still hold"
         return True
 
-    def _is_worth_trying(self, old: Limits, known: int) -> bool:
-        """Whether a search found `known`, and nothing speaks against beginning there."""
-        then, space = old.fingerprint, self.admission.space
-        if then is None or then.machine != self._fingerprint.machine:
+    def _was_searched_for(self, old: Limits) -> bool:
+        """Whether the same search, run to its end, found `old`."""
+        if old.fingerprint is None:
             return False
-        subject = (self._bench.backend.name, self.model.key, then.digest)
-        return known <= min(space.ceiling, space.threshold) and SearchRecord(
-            self._bench.registry, subject, self._plan
-        ).is_done(known=True)
+        subject = (self._bench.backend.name, self.model.key, old.fingerprint.digest)
+        record = SearchRecord(self._bench.registry, subject, self._plan)
+        return record.is_done(known=True)
 
     def _follow(self) -> str:
         """Let the plan's strategy probe until it has seen enough; return why it has."""

@@ -12,6 +12,7 @@ for the impossible does not hide what is known.
 
 from collections.abc import Callable, Iterable, Sequence
 
+from lmstrix.engine.strategy import SearchSpace
 from lmstrix.values import Evidence, Fingerprint, Limits, Model, Status
 
 
@@ -40,6 +41,19 @@ def to_verify(stored: Sequence[Limits], now: Fingerprint) -> Limits | None:
         return None
     found = _last(_of_same_file(stored, now), lambda limits: _is_configured(limits, now))
     return None if found is None else _as(Evidence.STALE, found)
+
+
+def may_verify(known: int, old: Limits, now: Fingerprint, space: SearchSpace, model: Model) -> bool:
+    """Whether a test may begin with a probe at `known` tokens, the limit that `old` tells.
+
+    It may on the same machine, within the threshold, and within the memory there is now, as far as
+    the old measurements tell what it takes.
+    """
+    if old.fingerprint is None or old.fingerprint.machine != now.machine:
+        return False
+    taken = (old.bytes_per_token or 0.0) * known + (model.size_bytes or 0)
+    fits = space.budget_bytes is None or taken <= space.budget_bytes
+    return fits and known <= min(space.ceiling, space.threshold)
 
 
 def told(model: Model, stored: Sequence[Limits], now: Fingerprint) -> Model:
