@@ -273,6 +273,11 @@ class Probe(Value):
         return self.outcome is Outcome.PASSED
 
     @property
+    def decides(self) -> bool:
+        """Whether the probe says anything of its size."""
+        return self.passed or (self.outcome is not None and self.outcome.refutes)
+
+    @property
     def prefilled_tokens(self) -> int:
         """Tokens pushed through the model, as far as the probe tells."""
         return sum(stair.prefilled for stair in self.stairs) or self.prompt_tokens or 0

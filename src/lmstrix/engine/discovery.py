@@ -10,21 +10,20 @@ since a limit was found, that limit is tried first, and if it still holds there 
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Final
 
-from lmstrix.engine.admission import Conditions, admit
+from lmstrix.engine.admission import admit
 from lmstrix.engine.bench import Bench
 from lmstrix.engine.evidence import may_verify, to_verify
 from lmstrix.engine.forecast import descent, reforecast
 from lmstrix.engine.limits import derive_limits
 from lmstrix.engine.plan import TestPlan
 from lmstrix.engine.prober import Prober
-from lmstrix.engine.recall import recall_limit, usable_at_speed
+from lmstrix.engine.recall import immeasurable, usable_at_speed
 from lmstrix.engine.resuming import SearchRecord
-from lmstrix.engine.room import held_by_others, own_bytes
+from lmstrix.engine.room import conditions_now
 from lmstrix.engine.strategy import Descend
-from lmstrix.values import Forecast, Limits, Model, Outcome, Probe, Proof, Status, TestReport
+from lmstrix.values import Forecast, Limits, Model, Probe, Proof, Status, TestReport
 
 __all__ = ["ContextTest", "TestPlan", "run_test"]
 
@@ -68,7 +67,7 @@ class ContextTest:
         subject = (bench.backend.name, model.key, self._fingerprint.digest)
         self._record = SearchRecord(bench.registry, subject, plan)
         self._prior = bench.backend.prior(model, plan.config)
-        self._conditions = _conditions(bench)
+        self._conditions = conditions_now(bench)
         self.admission = admit(
             model,
             plan,
@@ -114,7 +113,7 @@ class ContextTest:
         with self._timed(), self._judged():
             if self._plan.context is None:
                 self._prove()
-                if self._prober.probes and _decides(self._prober.probes[-1]):
+                if self._prober.probes and self._prober.probes[-1].decides:
                     self._record.end()
 
     @property
@@ -157,7 +156,7 @@ class ContextTest:
         probe = self._probe(context, self._plan.proof)
         self._stopped_because = f"one probe at {context:,} tokens was asked for: {probe.outcome}"
         self._record.set_aside(probe)
-        if (told := _immeasurable(probe)) is not None:
+        if (told := immeasurable(probe)) is not None:
             self._wanted = Proof.FILL
             self._record.set_aside(self._probe(context, Proof.FILL))
             self._stopped_because += f"; {told}"
@@ -168,7 +167,7 @@ class ContextTest:
             return
         why_searched = self._stopped_because
         self._descend(found)
-        if (told := _immeasurable(self._prober.probes[-1])) is not None:
+        if (told := immeasurable(self._prober.probes[-1])) is not None:
             self._wanted, self._stopped_because = Proof.FILL, f"{why_searched}; {told}"
             self._descend(found)
 
@@ -264,7 +263,7 @@ class ContextTest:
         strategy = self._plan.open_strategy(self.admission.space)
         proof = self._plan.searching
         for probe in self._prober.probes:
-            if probe.proof is proof and _decides(probe):
+            if probe.proof is proof and probe.decides:
                 strategy.tell(self._when_full(probe))
         untimed = self.admission.forecast.seconds is None
         while (context := strategy.next_context()) is not None:
@@ -295,7 +294,7 @@ class ContextTest:
         space, cost = descent(self._plan, self.admission.space, found, self._prober.probes)
         strategy = Descend(space, thorough=self._plan.strategy in _THOROUGH)
         for probe in self._prober.probes:
-            if probe.proof is self._wanted and _decides(probe):
+            if probe.proof is self._wanted and probe.decides:
                 strategy.tell(probe)
         announced = False
         while (context := strategy.next_context()) is not None:
@@ -307,23 +306,3 @@ class ContextTest:
         if not self._prober.has_passed(self._wanted, context=found):
             reasons.insert(0, strategy.stopped_because)
         self._stopped_because = "; ".join(dict.fromkeys(reasons))
-
-
-def _conditions(bench: Bench) -> Conditions:
-    """Return what the machine has now, or will have once our own idle copies are released."""
-    memory = bench.backend.memory()
-    if memory is not None:
-        memory = replace(memory, available=memory.available + own_bytes(bench))
-    return Conditions(memory=memory, held=held_by_others(bench))
-
-
-def _decides(probe: Probe) -> bool:
-    """Whether `probe` says anything of its size."""
-    return probe.passed or (probe.outcome is not None and probe.outcome.refutes)
-
-
-def _immeasurable(probe: Probe) -> str | None:
-    """Return why nothing can be said of recall, if `probe` has shown that."""
-    if (probe.proof, probe.outcome) != (Proof.RECALL, Outcome.UNKNOWN):
-        return None
-    return probe.detail if probe.stairs and recall_limit(probe.stairs) is None else None

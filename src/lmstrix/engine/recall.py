@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import takewhile
 from typing import Final
 
-from lmstrix.values import RecallScore, Stair
+from lmstrix.values import Outcome, Probe, Proof, RecallScore, Stair
 
 MEASURABLE: Final = 4
 """Facts of eight that must be found at the first stair, or recall cannot be measured."""
@@ -55,6 +55,13 @@ def usable_at_speed(stairs: Sequence[Stair], min_tps: float) -> int | None:
     """
     fast = takewhile(lambda stair: (stair.decode_tps or 0.0) >= min_tps, stairs)
     return max((stair.depth for stair in fast), default=None)
+
+
+def immeasurable(probe: Probe) -> str | None:
+    """Return why nothing can be said of recall, if `probe` has shown that."""
+    if (probe.proof, probe.outcome) != (Proof.RECALL, Outcome.UNKNOWN):
+        return None
+    return probe.detail if probe.stairs and recall_limit(probe.stairs) is None else None
 
 
 def _scores(stairs: Sequence[Stair]) -> Sequence[tuple[int, RecallScore]]:

@@ -7,8 +7,10 @@ at the context it had.
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import NamedTuple
 
+from lmstrix.engine.admission import Conditions
 from lmstrix.engine.bench import Bench
 from lmstrix.errors import BackendError
 from lmstrix.ports import LoadRequest
@@ -27,6 +29,14 @@ def room_made(bench: Bench, *, unload_others: bool, timeout_s: float) -> Iterato
         for evicted in _release(bench, unload_others=unload_others):
             afterwards.callback(_restore, evicted, bench, timeout_s)
         yield
+
+
+def conditions_now(bench: Bench) -> Conditions:
+    """Return what the machine has now, or will have once our own idle copies are released."""
+    memory = bench.backend.memory()
+    if memory is not None:
+        memory = replace(memory, available=memory.available + own_bytes(bench))
+    return Conditions(memory=memory, held=held_by_others(bench))
 
 
 def held_by_others(bench: Bench) -> Sequence[str]:
