@@ -273,6 +273,11 @@ class Probe(Value):
         return self.outcome is Outcome.PASSED
 
     @property
+    def is_certain(self) -> bool:
+        """Whether a failure counts at once: it is never tried again, or was seen twice."""
+        return self.confirmed or self.outcome in {Outcome.OUT_OF_MEMORY, Outcome.INTERRUPTED}
+
+    @property
     def decides(self) -> bool:
         """Whether the probe says anything of its size."""
         return self.passed or (self.outcome is not None and self.outcome.refutes)
@@ -298,7 +303,7 @@ class TestReport(Value):
     __test__ = False  # pytest: a value, not a test class
 
     model: str = Field(description="Key of the model.")
-    status: Status = Field(description="tested, failed: no context works, or testing.")
+    status: Status = Field(description="tested, failed (no context works), interrupted or testing.")
     limits: Limits = Field(description="Limits after the test.")
     probes: tuple[Probe, ...] = Field(description="The probes of this test, in order.")
     stopped_because: str = Field(description="Why the search ended, in one line.")

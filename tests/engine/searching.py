@@ -1,6 +1,6 @@
 """Hidden limits to search for, and the laws of memory behind them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -114,3 +114,17 @@ def standing(probes: list[Probe]) -> int:
         elif probe.outcome is not None and probe.outcome.refutes:
             passes = {passed for passed in passes if passed < probe.requested}
     return max(passes, default=0)
+
+
+def assert_repeatable(open_one: Callable[[], Strategy], history: Sequence[Probe], top: int) -> None:
+    """Assert that two strategies told the same ask for the same, soundly, up to `top` tokens."""
+    one, two = open_one(), open_one()
+    for probe in history:
+        one.tell(probe)
+        two.tell(probe)
+
+    context = one.next_context()
+
+    assert context == two.next_context() == one.next_context()
+    assert (context is None) == bool(one.stopped_because)
+    assert context is None or 1 <= context <= top

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.searching import assert_repeatable, ended
 from lmstrix.engine.strategy import (
     Bisect,
     SearchSpace,
@@ -15,7 +16,7 @@ from lmstrix.engine.strategy import (
     open_strategy,
 )
 from lmstrix.errors import RequestError
-from lmstrix.values import Outcome, Probe, Proof
+from lmstrix.values import Outcome, Probe
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 TOKENS = st.integers(1, 1 << 20)
@@ -28,21 +29,6 @@ SPACES = st.builds(
     first=st.none() | TOKENS,
 )
 NEUTRAL = [outcome for outcome in Outcome if outcome is not Outcome.PASSED and not outcome.refutes]
-
-
-def ended(
-    requested: int, outcome: Outcome = Outcome.PASSED, *, effective: int | None = None
-) -> Probe:
-    """Return a probe that ended so."""
-    return Probe(
-        model="m",
-        requested=requested,
-        effective=effective or requested,
-        proof=Proof.LOAD,
-        outcome=outcome,
-        started_at=NOON,
-        ended_at=NOON,
-    )
 
 
 def play(strategy: Strategy, hidden: int) -> list[Probe]:
@@ -131,16 +117,7 @@ def test_any_history_leads_to_the_same_sound_next_step(
     space: SearchSpace, history: list[Probe]
 ) -> None:
     """A registry may hold contradictions: what works today did not yesterday."""
-    one, two = Bisect(space), Bisect(space)
-    for probe in history:
-        one.tell(probe)
-        two.tell(probe)
-
-    context = one.next_context()
-
-    assert context == two.next_context() == one.next_context()
-    assert (context is None) == bool(one.stopped_because)
-    assert context is None or 1 <= context <= space.ceiling
+    assert_repeatable(lambda: Bisect(space), history, space.ceiling)
 
 
 @pytest.mark.parametrize("outcome", NEUTRAL)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.searching import CAREFUL, TOKENS, Law, ended, guided, play, standing
+from engine.searching import CAREFUL, TOKENS, Law, assert_repeatable, ended, guided, play, standing
 from lmstrix.engine.limits import derive_limits
 from lmstrix.engine.memory import MemoryLine, Reading, reading_noise
 from lmstrix.engine.strategy import SearchSpace, most_probes, open_strategy
@@ -51,13 +51,17 @@ def searches(draw: st.DrawFn) -> tuple[str, SearchSpace, Callable[[], Mishaps], 
 def test_what_is_reported_was_passed_and_nothing_refuted_is_claimed(
     search: tuple[str, SearchSpace, Callable[[], Mishaps], int],
 ) -> None:
-    """A limit is evidence, whatever crashed for no reason on the way."""
+    """A limit is evidence, whatever crashed for no reason on the way.
+
+    It may be above what no failure at all speaks against: one that nothing smaller has survived is
+    no matter of size.
+    """
     name, space, answer, _ = search
 
     probes = play(open_strategy(name, space), answer().probe)
 
     limits = derive_limits(None, probes, fingerprint=None)
-    assert (limits.usable or 0) == standing(probes)
+    assert (limits.usable or 0) >= standing(probes)
     assert limits.usable in {None, *(probe.requested for probe in probes if probe.passed)}
     assert limits.refuted is None or (limits.usable or 0) < limits.refuted
 
@@ -192,16 +196,7 @@ def test_any_history_leads_to_the_same_sound_next_step(
 ) -> None:
     """A registry may hold contradictions: what works today did not yesterday."""
     _, space = search
-    one, two = open_strategy(name, space), open_strategy(name, space)
-    for probe in history:
-        one.tell(probe)
-        two.tell(probe)
-
-    context = one.next_context()
-
-    assert context == two.next_context() == one.next_context()
-    assert (context is None) == bool(one.stopped_because)
-    assert context is None or 1 <= context <= space.ceiling
+    assert_repeatable(lambda: open_strategy(name, space), history, space.ceiling)
 
 
 @given(name=NAMES, hidden=TOKENS, ceiling=TOKENS)

@@ -1,7 +1,6 @@
 """The installed program, killed in the middle of a probe: what is left, what the next run says."""
 
 import json
-import os
 import signal
 import sqlite3
 import subprocess
@@ -12,21 +11,8 @@ from typing import Any
 import psutil
 import pytest
 
-from backends.gguf_files import write_tiny_gguf
-
 SEARCH = ("test", "heavy", "--proof=load", "--memory-budget=1GiB", "--granularity=8k")
 LMSTRIX = str(Path(sys.executable).with_name("lmstrix"))
-
-
-@pytest.fixture
-def environment(tmp_path: Path, own_home: Path) -> dict[str, str]:
-    """An environment in which `heavy`, 32 KiB a token, is the only model."""
-    folder = tmp_path / "models"
-    folder.mkdir()
-    write_tiny_gguf(
-        folder / "heavy-f16.gguf", context_length=65_536, layers=8, kv_heads=8, head_size=128
-    )
-    return {**os.environ, "LMSTRIX_MODELS_DIR": str(folder), "LMSTRIX_BACKEND": "llamacpp"}
 
 
 def run(environment: dict[str, str], *arguments: str) -> Any:

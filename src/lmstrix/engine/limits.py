@@ -40,13 +40,10 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from math import inf
 from statistics import linear_regression
-from typing import Final
 
 from lmstrix.engine.recall import recall_limit
+from lmstrix.engine.strategies.space import GRAIN
 from lmstrix.values import Evidence, Fingerprint, Limits, Outcome, Probe, Proof, Status
-
-_ROUNDING: Final = 256
-_CERTAIN: Final = frozenset({Outcome.OUT_OF_MEMORY, Outcome.INTERRUPTED})
 
 
 def derive_limits(
@@ -136,7 +133,7 @@ class _Bracket:
                 if held < lowest and (within is None or place in within.places):
                     passes.append((held, place))
             elif (failed := _failed(probe, proof)) is not None:
-                if not (_is_certain(probe) or happens_again.get(failed)):
+                if not (probe.is_certain or happens_again.get(failed)):
                     happens_again.setdefault(failed, False)
                     continue
                 lowest = min(lowest, failed)
@@ -170,7 +167,7 @@ def _held(probe: Probe, proof: Proof, declared: int | None) -> int | None:
     if not probe.passed or probe.effective is None or probe.proof.strength < proof.strength:
         return None
     held = probe.effective
-    if declared is not None and declared < held < declared + _ROUNDING:
+    if declared is not None and declared < held < declared + GRAIN:
         held = declared
     return _recalled(probe, held) if proof is Proof.RECALL else held
 
@@ -197,11 +194,6 @@ def _failed(probe: Probe, proof: Proof) -> int | None:
 def _works_below(probe: Probe, failed: int) -> bool:
     """Whether `probe` shows that a size smaller than `failed` works, by whatever proof."""
     return probe.passed and probe.effective is not None and probe.effective < failed
-
-
-def _is_certain(probe: Probe) -> bool:
-    """Whether this failure counts at once."""
-    return probe.confirmed or probe.outcome in _CERTAIN
 
 
 def _evidence(ended: Sequence[Probe], fingerprint: Fingerprint | None) -> Evidence:

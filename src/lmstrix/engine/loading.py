@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Final
 
-from lmstrix.engine.probing import ROUNDING
+from lmstrix.engine.strategies.space import GRAIN
 from lmstrix.errors import ContextTooLongError, RequestError
 from lmstrix.values import LoadedModel, Model
 
@@ -137,7 +137,7 @@ def _within(limit: int | None, tokens: int) -> int:
 def _fits(copy: LoadedModel, least: int, *, exactly: bool) -> bool:
     if copy.context is None:
         return least == 0
-    return copy.context >= least and (not exactly or copy.context < least + ROUNDING)
+    return copy.context >= least and (not exactly or copy.context < least + GRAIN)
 
 
 def _untested(model: Model, in_ctx: int | None) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from lmstrix.engine.climbing import Window, fill, recall
 from lmstrix.engine.events import OnEvent
 from lmstrix.engine.filler import Document
 from lmstrix.engine.questions import OwnQuestion, Question, ask, short_questions
+from lmstrix.engine.strategies.space import GRAIN
 from lmstrix.engine.verdicts import Verdict, graded
 from lmstrix.errors import (
     BackendUnavailableError,
@@ -31,9 +32,6 @@ from lmstrix.ports import (
     Tick,
 )
 from lmstrix.values import Event, LoadConfig, Model, Outcome, Probe, Proof, Stair
-
-ROUNDING: Final = 256
-"""llama.cpp rounds a context up to a multiple of this; so much more than asked is no resizing."""
 
 _KINDS: Final[dict[Phase, Literal["loading", "prefill", "decode"]]] = {
     "load": "loading",
@@ -143,7 +141,7 @@ class _Attempt:
             effective=copy.context, load_s=copy.load_s, memory_bytes=copy.memory_bytes()
         )
         self._tell("loaded", f"loaded at {copy.context:,} tokens")
-        if not requested <= copy.context < requested + ROUNDING:
+        if not requested <= copy.context < requested + GRAIN:
             return Verdict(Outcome.RESIZED, f"loaded at {copy.context:,} tokens")
         if self._probe.proof is Proof.LOAD:
             return Verdict(Outcome.PASSED)

@@ -14,8 +14,6 @@ from lmstrix.engine.memory import Reading
 from lmstrix.engine.strategies.bisect import inconclusive
 from lmstrix.values import Outcome, Probe
 
-_CERTAIN = frozenset({Outcome.OUT_OF_MEMORY, Outcome.INTERRUPTED})
-
 
 class Bracket:
     """The evidence of one search, in the order it was told. Contexts are in tokens.
@@ -76,7 +74,7 @@ class Bracket:
         if probe.outcome is Outcome.PASSED:
             self._pass(probe)
         elif probe.outcome.refutes:
-            at_once = probe.confirmed or probe.outcome in _CERTAIN
+            at_once = probe.is_certain
             self._fail(probe.requested, probe.outcome, at_once=at_once)
         else:
             self.inconclusive = inconclusive(probe)
